@@ -1,0 +1,1 @@
+"""Vector search where the user says what similarity means."""

@@ -1,0 +1,177 @@
+"""The records that travel between the parts: Instruction, Document, Chunk, Query, Hit.
+
+Plain frozen data on the standard library alone. Knows nothing of files, databases, models or indexes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["query", "document"]
+Mode = Literal["dense", "bm25", "hybrid"]
+MODES: tuple[Mode, ...] = ("dense", "bm25", "hybrid")
+
+
+def fingerprint(facts: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of the canonical JSON of `facts`.
+
+    Keys are sorted and non-ASCII is kept, so equal facts give equal digests on every machine.
+    """
+    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What the user says similarity means. Empty text means none; the name is only for people."""
+
+    text: str = ""
+    name: str | None = None
+
+    @classmethod
+    def of(cls, text_type: str, *, domain: str = "", objective: str = "") -> "Instruction":
+        """Render INSTRUCTOR's unified template (Su et al. 2022, section 2.3).
+
+        `domain` and `objective` are optional there: "Represent the {domain} {text_type} for {objective}:".
+        """
+        words = ["Represent the", *(part.strip() for part in (domain, text_type) if part.strip())]
+        if objective.strip():
+            words += ["for", objective.strip()]
+        return cls(" ".join(words) + ":")
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A fact that holds from a character offset of a document until the next mark of the same field."""
+
+    start: int
+    field: str
+    value: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with an identity: a file, or one row of a file, or a record given in memory.
+
+    `key` is its id in the collection, `format` names how the chunker should split it (`text`, `markdown`, or
+    `code:LANGUAGE`), `marks` are pages and headings by character offset, `source` is the file it came from.
+    """
+
+    key: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    format: str = "text"
+    marks: tuple[Mark, ...] = ()
+    source: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything a change of which must be stored anew."""
+        marks = [(mark.start, mark.field, mark.value) for mark in self.marks]
+        return fingerprint([self.title, self.text, dict(self.metadata), self.format, marks])
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document: `text == document.text[start:end]`, in characters.
+
+    `context` (the document's title, when the passage does not itself begin with it) is embedded and matched
+    together with the text, but is not part of the span. `metadata` holds what is known of the place: page, heading.
+    """
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    context: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """What is embedded: the context line, if any, and the text."""
+        return content(self.context, self.text)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of context and text: equal digests need only be embedded once."""
+        return digest(self.context, self.text)
+
+
+def content(context: str, text: str) -> str:
+    """Return what is embedded for a passage: the context line, if any, and the text."""
+    return f"{context}\n{text}" if context else text
+
+
+def digest(context: str, text: str) -> bytes:
+    """Return the SHA-256 (32 bytes) of a passage's context and text."""
+    return hashlib.sha256(f"{context}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to a collection; the same for the command line, Python, HTTP and adapters.
+
+    `instruction` None means the view's own query instruction, "" means none. `views` empty means the
+    collection's first view. `where` is an operator dictionary; None means no filter. `k` counts chunks, or documents
+    when `by_document`.
+    """
+
+    text: str
+    instruction: str | None = None
+    views: tuple[str, ...] = ()
+    k: int = 10
+    mode: Mode = "hybrid"
+    where: Mapping[str, Any] | None = None
+    by_document: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage found, with its place and how it was found.
+
+    `document` is the given id or the path; `chunk` the chunk's id; `start` and `end` its characters in the document's
+    text; `source` the file it came from; `view` the view, or views joined by "+", that ranked it; `ranks` its rank
+    in each list that was fused; `instruction` and `query_instruction` are what document and query were embedded under.
+    """
+
+    rank: int
+    score: float
+    document: str
+    chunk: int
+    title: str
+    text: str
+    start: int
+    end: int
+    source: str
+    metadata: Mapping[str, Any]
+    view: str
+    instruction: str = ""
+    query_instruction: str = ""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the hit as plain JSON-ready data."""
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "document": self.document,
+            "chunk": self.chunk,
+            "title": self.title,
+            "text": self.text,
+            "start": self.start,
+            "end": self.end,
+            "source": self.source,
+            "metadata": dict(self.metadata),
+            "view": self.view,
+            "instruction": self.instruction,
+            "query_instruction": self.query_instruction,
+            "ranks": dict(self.ranks),
+            "device": self.device,
+        }
