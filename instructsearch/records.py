@@ -136,8 +136,9 @@ class Hit:
     """One passage found, with its place and how it was found.
 
     `document` is the given id or the path; `chunk` the chunk's id; `start` and `end` its characters in the document's
-    text; `source` the file it came from; `view` the view, or views joined by "+", that ranked it; `ranks` its rank
-    in each list that was fused; `instruction` and `query_instruction` are what document and query were embedded under.
+    text; `source` the file it came from; `view` the view, or views joined by "+", that ranked it, None for bm25
+    alone; `instructions` gives for each of them what document and query were embedded under; `ranks` is its rank in
+    each list that was fused; `device` is what answered the dense part.
     """
 
     rank: int
@@ -150,9 +151,8 @@ class Hit:
     end: int
     source: str
     metadata: Mapping[str, Any]
-    view: str
-    instruction: str = ""
-    query_instruction: str = ""
+    view: str | None
+    instructions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     device: str = "cpu"
 
@@ -170,8 +170,7 @@ class Hit:
             "source": self.source,
             "metadata": dict(self.metadata),
             "view": self.view,
-            "instruction": self.instruction,
-            "query_instruction": self.query_instruction,
+            "instructions": {view: dict(both) for view, both in self.instructions.items()},
             "ranks": dict(self.ranks),
             "device": self.device,
         }

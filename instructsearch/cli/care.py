@@ -1,0 +1,162 @@
+"""The commands that look after a collection and this installation: status, check, compact, export, import, doctor."""
+
+import os
+from pathlib import Path
+
+import click
+
+from instructsearch.cli import options, show
+from instructsearch.cli.views import described
+from instructsearch.errors import CollectionDamaged
+
+
+@click.command("status", short_help="Show what a collection holds.")
+@click.option("-c", "--collection", "name", help="The collection.  [default: all of them]")
+@options.common
+@options.as_json
+def status_command(name: str | None, root: Path | None, device: str, as_json: bool) -> None:
+    """Show documents, chunks, chunking, and each view with both instructions."""
+    from instructsearch.collection import names, root_folder
+
+    known = [name] if name else names(root)
+    for each in known:
+        facts = options.opened(each, root, device).status()
+        if as_json:
+            show.line(facts)
+            continue
+        chunking = facts["chunking"]
+        click.echo(f"{click.style(each, bold=True)}: {facts['documents']:,} documents, {facts['chunks']:,} chunks,")
+        click.echo(
+            f"  {facts['sources']:,} files, {facts['bytes'] / 1e6:,.1f} MB, generation {facts['generation']},"
+            f" {facts['dead']:,} deleted texts to compact"
+        )
+        click.echo(
+            f"  chunks of up to {chunking['tokens']} tokens of {chunking['tokenizer']}, overlap {chunking['overlap']}"
+        )
+        for row in facts["views"]:
+            described(row)
+    if not known:
+        show.note(f"no collections under {root_folder(root)}; make one with: instructsearch index PATH -c NAME")
+
+
+@click.command("check", short_help="Verify every byte of a collection.")
+@options.collection
+@options.embedder
+@click.option("--repair", is_flag=True, help="Mend what can be mended; embeds again what was damaged.")
+@options.as_json
+def check_command(name: str, root: Path | None, device: str, embedder: str | None, repair: bool, as_json: bool) -> None:
+    """Verify every byte, and exit with 1 if anything is damaged."""
+    collection = options.opened(name, root, device, embedder)
+    found = collection.check()
+    if repair and not found.clean:
+        for what, why in found.damage:
+            show.note(f"mending {what}: {why}")
+        with show.progress() as report:
+            found = collection.repair(progress=report)
+    if as_json:
+        damage = [{"what": what, "why": why} for what, why in found.damage]
+        show.line({"collection": name, "clean": found.clean, "damage": damage, "notes": found.notes})
+    else:
+        for what, why in found.damage:
+            click.echo(f"damaged: {what}: {why}")
+        for text in found.notes:
+            show.note(f"note: {text}")
+        click.echo("clean" if found.clean else f"{len(found.damage)} damaged")
+    if not found.clean:
+        hint = "index again what was taken out, or restore an export" if repair else "run check --repair"
+        raise CollectionDamaged(f"collection {name} is damaged; {hint}")
+
+
+@click.command("compact", short_help="Fold segments together and erase what was deleted.")
+@options.collection
+@click.option("--spec", "specs", multiple=True, metavar="VIEW=SPEC", help="Index a view in another way from now on.")
+@options.as_json
+def compact_command(name: str, root: Path | None, device: str, specs: tuple[str, ...], as_json: bool) -> None:
+    """Fold each view's segments into one, index it anew, and erase deleted text from the disk."""
+    pairs = dict(one.split("=", 1) for one in specs if "=" in one)
+    if len(pairs) != len(specs):
+        raise click.BadParameter("write VIEW=SPEC", param_hint="--spec")
+    collection = options.opened(name, root, device)
+    before = collection.status()["bytes"]
+    collection.compact(specs=pairs)
+    after = collection.status()["bytes"]
+    if as_json:
+        show.line({"collection": name, "bytes_before": before, "bytes": after})
+    else:
+        show.note(f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+
+
+@click.command("export", short_help="Write a collection to plain files.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@options.collection
+@options.as_json
+def export_command(folder: Path, name: str, root: Path | None, device: str, as_json: bool) -> None:
+    """Write documents, chunks, views and vectors to FOLDER as JSONL and safetensors."""
+    counts = options.opened(name, root, device).export(folder)
+    if as_json:
+        show.line({"folder": str(folder), **counts})
+    else:
+        show.note(f"{folder}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+
+
+@click.command("import", short_help="Make a collection of an export.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@options.collection
+@options.as_json
+def import_command(folder: Path, name: str, root: Path | None, device: str, as_json: bool) -> None:
+    """Make a collection of what `export` wrote to FOLDER; its indexes are built anew."""
+    from instructsearch.collection import Collection
+
+    facts = Collection.import_(folder, name, root, device=device).status()
+    if as_json:
+        show.line(facts)
+    else:
+        show.note(f"{name}: {facts['documents']:,} documents, {len(facts['views'])} views")
+
+
+@click.command("doctor", short_help="Show what this installation can do.")
+@options.embedder
+@options.common
+@options.as_json
+def doctor_command(embedder: str | None, root: Path | None, device: str, as_json: bool) -> None:
+    """Show versions, devices and known troubles; with --embedder, try the model out."""
+    from instructsearch.doctor import examine
+
+    findings = examine(device, embedder)
+    if as_json:
+        show.line(findings.to_dict())
+        return
+    for name, value in findings.facts.items():
+        click.echo(f"{name:<22} {value}")
+    for trouble in findings.troubles:
+        click.echo(f"trouble: {trouble}")
+    if not findings.troubles:
+        click.echo("no trouble found")
+
+
+@click.command("plugins", short_help="List embedder kinds, readers and rerankers.")
+@options.as_json
+def plugins_command(as_json: bool) -> None:
+    """List what answers to a name, and which package brought it. Nothing is imported."""
+    from instructsearch.plugins import BUILT_IN, available
+
+    for kind in BUILT_IN:
+        for plugin in available(kind):
+            if as_json:
+                show.line({"kind": plugin.kind, "name": plugin.name, "distribution": plugin.distribution})
+            else:
+                click.echo(f"{plugin.kind:<12} {plugin.name:<20} {plugin.distribution}")
+
+
+@click.command("completion", short_help="Print a shell's completion script.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the completion script of SHELL: put `eval "$(instructsearch completion bash)"` in ~/.bashrc."""
+    from click.shell_completion import get_completion_class
+
+    from instructsearch.cli import group
+
+    found = get_completion_class(shell)
+    assert found is not None
+    os.environ.pop("_INSTRUCTSEARCH_COMPLETE", None)
+    click.echo(found(group, {}, "instructsearch", "_INSTRUCTSEARCH_COMPLETE").source())

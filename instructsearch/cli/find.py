@@ -1,0 +1,118 @@
+"""The `search` command: one query, or a file of queries written as a TREC run."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from instructsearch.cli import options, show
+from instructsearch.errors import BadQuery, ReadError, StorageError
+from instructsearch.filters import expressions
+from instructsearch.records import MODES, Query
+
+RUN_DEPTH = 100  # documents a query in a run, where -k does not say
+
+
+@click.command("search", short_help="Find passages by meaning, words, or both.")
+@click.argument("text", required=False)
+@options.collection
+@options.embedder
+@click.option(
+    "--view", "views", multiple=True, metavar="V", help="View to search; several are fused.  [default: first]"
+)
+@click.option("--instruction", metavar="T", help="What the query is embedded under.  [default: the view's]")
+@click.option(
+    "-k", type=click.IntRange(1, 10_000), help="How many hits.  [default: 10; 100 documents a query in a run]"
+)
+@click.option("--mode", type=click.Choice(MODES), default="hybrid", show_default=True, help="How to rank.")
+@click.option(
+    "--where", multiple=True, metavar="EXPR", help="Filter: key=value, !=, <, <=, >, >=, 'key in a,b'; AND-ed."
+)
+@click.option("--queries", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL of _id and text.")
+@click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="TREC run to write.")
+@options.as_json
+def search_command(
+    text: str | None,
+    name: str,
+    root: Path | None,
+    device: str,
+    embedder: str | None,
+    views: tuple[str, ...],
+    instruction: str | None,
+    k: int | None,
+    mode: Any,
+    where: tuple[str, ...],
+    queries: Path | None,
+    run_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the passages that answer TEXT, by meaning (dense), by words (bm25), or both (hybrid).
+
+    With --queries and --run, every query of a file is answered and the documents found are written as a TREC run.
+    """
+    if (text is None) == (queries is None) or (queries is None) != (run_file is None):
+        raise click.UsageError("give either TEXT, or --queries FILE together with --run OUT")
+    collection = options.opened(name, root, device, embedder)
+    template = Query("", instruction, views, k or 10, mode, expressions(where))
+    if queries is not None and run_file is not None:
+        _run(collection, template, _read(queries), run_file, k or RUN_DEPTH)
+        return
+    assert text is not None
+    found = collection.search(_with(template, text))
+    if as_json:
+        for one in found:
+            show.line(one.to_dict())
+        return
+    width = shutil.get_terminal_size((100, 24)).columns
+    for one in found:
+        show.hit(one, text, min(width, 120))
+    if not found:
+        show.note("nothing found" + (" that the filter allows" if where else ""))
+
+
+def _with(template: Query, text: str, **changes: Any) -> Query:
+    from dataclasses import replace
+
+    return replace(template, text=text, **changes)
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
+    rows = []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, row in enumerate(file, 1):
+            if not row.strip():
+                continue
+            try:
+                value = json.loads(row)
+                query = str(value["_id"] if "_id" in value else value["id"]), value["text"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ReadError(f"{path}:{number}", "needs the fields _id and text") from error
+            if not isinstance(query[1], str) or not query[1].strip() or not query[0] or re.search(r"\s", query[0]):
+                raise ReadError(f"{path}:{number}", "_id must be without blanks and text not empty")
+            rows.append(query)
+    if not rows:
+        raise BadQuery(f"{path} holds no query")
+    return rows
+
+
+def _run(collection: Any, template: Query, queries: Sequence[tuple[str, str]], out: Path, k: int) -> None:
+    asked = [_with(template, text, k=k, by_document=True) for _, text in queries]
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file, show.progress() as report:
+            for number, ((id, _), found) in enumerate(zip(queries, collection.search_many(asked), strict=True), 1):
+                for one in found:
+                    # a TREC run separates its columns by blanks: those in a document's id are written as %20
+                    document = re.sub(r"\s", lambda match: f"%{ord(match.group()):02X}", one.document)
+                    file.write(f"{id} Q0 {document} {one.rank} {one.score:.8f} instructsearch-{template.mode}\n")
+                report("search", number, len(queries))
+        temporary.replace(out)
+    except OSError as error:
+        raise StorageError(f"{out}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    show.note(f"{len(queries)} queries answered into {out}")

@@ -1,0 +1,71 @@
+"""Options that many commands share, and how a collection is opened from them."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from instructsearch.collection import Collection
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from instructsearch.collection import names
+
+    return [name for name in names(ctx.params.get("root")) if name.startswith(incomplete)]
+
+
+def _verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    logging.getLogger("instructsearch").setLevel({0: logging.WARNING, 1: logging.INFO}.get(value, logging.DEBUG))
+
+
+def common(function: Function) -> Function:
+    """Add --root, --device and -v."""
+    for option in (
+        click.option(
+            "-v", "--verbose", count=True, expose_value=False, callback=_verbosity, help="Say more on stderr."
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where models and indexes run.",
+        ),
+        click.option(
+            "--root",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder of the collections.  [default: $INSTRUCTSEARCH_ROOT, else ./indexes]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def collection(function: Function) -> Function:
+    """Add -c/--collection and the options of `common`."""
+    option = click.option("-c", "--collection", "name", required=True, shell_complete=_complete, help="The collection.")
+    return option(common(function))
+
+
+def embedder(function: Function) -> Function:
+    """Add --embedder."""
+    text = "Model: a profile, a local folder, a profile's .toml, or a hub id."
+    return click.option("--embedder", metavar="P", help=text)(function)
+
+
+def as_json(function: Function) -> Function:
+    """Add --json."""
+    option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, and nothing else.")
+    return option(function)
+
+
+def opened(name: str, root: Path | None, device: str, embedder: str | None = None) -> "Collection":
+    """Open a collection that is there."""
+    from instructsearch.collection import Collection
+
+    return Collection.open(name, root, device=device, embedder=embedder)

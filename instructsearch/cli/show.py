@@ -1,0 +1,153 @@
+"""How results look: hits with marked words in a terminal, plain in a pipe, JSON lines; progress on stderr."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from instructsearch.records import Hit
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+PATIENCE = 1.0  # seconds before a bar is shown: what is over by then needs none
+LINES = 3  # of a snippet
+
+
+def line(value: dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def note(text: str) -> None:
+    """Print a line of log on stderr."""
+    click.echo(text, err=True)
+
+
+def hit(found: Hit, query: str, width: int) -> None:
+    """Print one hit: where it is, then the part of its text that shares most words with the query."""
+    place = _home(found.document)
+    marks = [f"{name} {found.metadata[name]}" for name in ("page", "slide", "heading") if name in found.metadata]
+    title = found.title if found.title and found.title not in place else ""
+    head = f"{found.rank:>3}  {click.style(place, bold=True)}"
+    rest = "  ".join([*([title] if title else []), *marks, f"{found.start}-{found.end}", f"{found.score:.4f}"])
+    click.echo(f"{head}  {click.style(rest, dim=True)}")
+    for text in _snippet(found.text, query, width - 5):
+        click.echo(f"     {_marked(text, query)}")
+    click.echo()
+
+
+def _home(document: str) -> str:
+    here = f"{Path.cwd()}{os.sep}"
+    return document[len(here) :] if document.startswith(here) else document
+
+
+def _words(query: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", query.lower()) if len(word) > 2}
+
+
+def _stem(word: str) -> str:
+    return word[: max(4, len(word) - 3)]
+
+
+def _snippet(text: str, query: str, width: int) -> list[str]:
+    """Return the few lines around the words that the query shares with the text."""
+    import textwrap
+
+    flat = " ".join(text.split())
+    lines = textwrap.wrap(flat, max(20, width)) or [""]
+    stems = {_stem(word) for word in _words(query)}
+    shared = [sum(_stem(word) in stems for word in set(re.findall(r"\w+", one.lower()))) for one in lines]
+    best = max(range(len(lines)), key=lambda first: (sum(shared[first : first + LINES]), -first))
+    chosen = lines[best : best + LINES]
+    if best:
+        chosen[0] = "… " + chosen[0]
+    if best + LINES < len(lines):
+        chosen[-1] += " …"
+    return chosen
+
+
+def _marked(text: str, query: str) -> str:
+    stems = {_stem(word) for word in _words(query)}
+
+    def mark(match: re.Match[str]) -> str:
+        word = match.group()
+        return click.style(word, fg="yellow", bold=True) if _stem(word.lower()) in stems else word
+
+    return re.sub(r"\w{3,}", mark, text)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Give a function that shows stage, rate and time left on stderr once a run takes over a second."""
+    if not sys.stderr.isatty():
+        yield _logged()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+    started = time.monotonic()
+    shown = False
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        nonlocal shown
+        if not shown and time.monotonic() - started > PATIENCE:
+            bar.start()
+            shown = True
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()
+
+
+def _logged() -> Callable[[str, int, int | None], None]:
+    """Return a function that prints a line every ten seconds, for logs."""
+    last = time.monotonic()
+    begun: dict[str, float] = {}
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        begun.setdefault(stage, now)
+        if now - last < 10:
+            return
+        last = now
+        rate = done / max(now - begun[stage], 1e-9)
+        left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
+        note(f"{stage}: {done:,}{f' of {total:,}' if total else ''}, {rate:,.0f}/s{left}")
+
+    return report

@@ -1,0 +1,79 @@
+"""What this installation can do, and the troubles known to befall it: versions, devices, FAISS, SQLite, a model."""
+
+import os
+import platform
+import sqlite3
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from instructsearch import embed
+from instructsearch.errors import InstructSearchError
+
+PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy", "sqlite-utils", "click")
+
+
+@dataclass
+class Findings:
+    """Facts by name, and troubles, each with its remedy."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both as plain data."""
+        return {"facts": self.facts, "troubles": self.troubles}
+
+
+def examine(device: str, embedder: str | None) -> Findings:
+    """Look at the installation; with `embedder`, load that model and embed with it."""
+    found = Findings()
+    found.facts["python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    found.facts["processors"] = os.cpu_count()
+    for name in PACKAGES:
+        try:
+            found.facts[name] = version(name)
+        except PackageNotFoundError:
+            found.troubles.append(f"{name} is not installed; pip install 'instructsearch[cpu]' brings it")
+    _sqlite(found)
+    _faiss(found)
+    _model(found, device, embedder)
+    return found
+
+
+def _sqlite(found: Findings) -> None:
+    found.facts["sqlite"] = sqlite3.sqlite_version
+    options = {row[0] for row in sqlite3.connect(":memory:").execute("PRAGMA compile_options")}
+    if "ENABLE_FTS5" not in options:
+        found.troubles.append("this Python's SQLite has no FTS5: bm25 and hybrid search need it; use another Python")
+    if sys.platform == "win32":
+        found.troubles.append("Windows is not supported: the writer's lock and folder syncs are POSIX")
+
+
+def _faiss(found: Findings) -> None:
+    try:
+        from instructsearch.index import doctor
+    except ImportError as error:
+        found.troubles.append(f"FAISS is not installed ({error}); pip install 'instructsearch[cpu]' or [gpu]")
+        return
+    for name, value in doctor().items():
+        if name == "troubles":
+            found.troubles += value
+        else:
+            found.facts[f"faiss {name}"] = value
+
+
+def _model(found: Findings, device: str, embedder: str | None) -> None:
+    name = embedder or "minilm"
+    try:
+        profile = embed.find(name)
+        found.facts["embedder"] = f"{profile.name}, dimension {profile.dim}, {profile.max_tokens} tokens"
+        found.facts["takes instructions"] = "yes" if profile.takes_instruction else "no"
+        if embedder:
+            model = embed.load(profile, device=device)
+            found.facts["embedder's device"] = model.device
+            model.encode(["one text", "and another, somewhat longer text"])
+            found.facts["embeds"] = "yes"
+    except InstructSearchError as error:
+        found.troubles.append(str(error))

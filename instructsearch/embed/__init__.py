@@ -1,0 +1,75 @@
+"""Texts to unit vectors under an instruction: find a model's profile, load it, and encode.
+
+Knows names and which class answers them; the models and their libraries are imported when one is loaded.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from instructsearch import plugins
+from instructsearch.embed.catalog import find, profiles
+from instructsearch.embed.profile import Profile
+from instructsearch.errors import ModelDamaged
+
+if TYPE_CHECKING:
+    from instructsearch.embed.protocol import Embedder
+
+__all__ = ["Embedder", "Profile", "find", "load", "prepare_queries", "profiles"]
+
+log = logging.getLogger("instructsearch.embed")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Embedder":  # numpy comes with it
+        from instructsearch.embed.protocol import Embedder
+
+        return Embedder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load(profile: Profile | str, *, device: str = "auto", queries: bool = False) -> "Embedder":
+    """Return the embedder of a profile, or of whatever `find` understands.
+
+    With `queries`, on the CPU, it is the one that answers soonest: over the cached graph, without torch, making the
+    graph first where it is not there yet. `device` is `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ModelNotFound: no such profile, or its model is not on this machine.
+        ModelDamaged: the weights are not those that the profile names.
+        UnknownPlugin: no embedder of the profile's kind is installed.
+        BadIndex: the device is not there.
+    """
+    if isinstance(profile, str):
+        profile = find(profile)
+    if queries and profile.kind == "encoder" and device in {"auto", "cpu"}:
+        return _load_light(profile, device)
+    embedder: Embedder = plugins.load("embedders", profile.kind)(profile, device=device)
+    return embedder
+
+
+def _load_light(profile: Profile, device: str) -> "Embedder":
+    from instructsearch.embed import onnx
+
+    graph = onnx.graph_folder(profile)
+    if onnx.intact(graph):
+        try:
+            return onnx.OnnxEncoder(profile, graph)
+        except ModelDamaged as error:
+            log.info("%s; making it again", error)
+    heavy = load(profile, device=device)
+    if prepare_queries(heavy):
+        return onnx.OnnxEncoder(profile, graph)
+    return heavy
+
+
+def prepare_queries(embedder: "Embedder") -> bool:
+    """Make what `load(..., queries=True)` needs to answer without torch; return whether it will.
+
+    Takes about ten seconds the first time and none after. Never fails: where no graph can be had, the reason is logged.
+    """
+    if embedder.profile.kind != "encoder":
+        return True
+    from instructsearch.embed.encoder import Encoder
+    from instructsearch.embed.export import prepare
+
+    return isinstance(embedder, Encoder) and prepare(embedder)

@@ -1,0 +1,94 @@
+"""Encoder: the pooled embedder in torch, for bulk work on CPU or GPU.
+
+Knows precision and devices; what surrounds the network is Pooled's.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instructsearch.embed.batches import Batch
+from instructsearch.embed.network import Network
+from instructsearch.embed.pooled import Pooled
+from instructsearch.embed.profile import Profile
+from instructsearch.embed.protocol import FloatArray
+from instructsearch.embed.weights import locate
+from instructsearch.errors import BadIndex, BadProfile
+from instructsearch.records import Role
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Encoder(Pooled):
+    """A transformer encoder whose pooled states are the vectors.
+
+    `precision` `auto` is bfloat16 for documents and large calls where the processor multiplies it natively, and
+    float32 for everything else: a document's vector thus never depends on how many were embedded with it.
+    """
+
+    bulk = 16_384  # tokens a call from which queries are embedded in bfloat16 too
+
+    def __init__(
+        self, profile: Profile, *, device: str = "auto", precision: Precision = "auto", network: Network | None = None
+    ) -> None:
+        super().__init__(profile, locate(profile), choose_device(device))
+        self.precision: Precision = precision
+        self._network = (network or Network(profile, self.folder)).to(self.device)
+        self._halved: Network | None = None
+        if profile.dim > self._network.width:
+            raise BadProfile(f"{profile.name}: dim is {profile.dim}, and the model gives {self._network.width}")
+
+    def network(self, dtype: torch.dtype = torch.float32) -> Network:
+        """Return the network in this precision; the halved copy is made when first asked for."""
+        if dtype == torch.float32:
+            return self._network
+        if self._halved is None:
+            self._halved = copy.deepcopy(self._network)
+            self._halved.backbone.to(dtype)
+        return self._halved
+
+    def _dtype(self, tokens: int, role: Role) -> torch.dtype:
+        if self.precision != "auto":
+            return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        bulk = role == "document" or tokens >= self.bulk
+        return torch.bfloat16 if bulk and native_bfloat16(self.device) else torch.float32
+
+    def _vectors(
+        self, batches: Iterable[Batch], tokens: int, role: Role
+    ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
+        network = self.network(self._dtype(tokens, role))
+        with torch.inference_mode():
+            for batch in batches:
+                ids, attention, weights = (
+                    torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.attention, batch.weights)
+                )
+                yield batch.rows, network(ids, attention, weights).cpu().numpy()
+
+
+def choose_device(device: str) -> str:
+    """Return the device meant: `auto` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        BadIndex: a GPU is asked for and there is none.
+    """
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return device
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise BadIndex(f"no device {device!r}; it is auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
+        raise BadIndex(f"no device {device!r} here; use --device cpu, or install a CUDA build of torch")
+    return f"cuda:{number or 0}"
+
+
+def native_bfloat16(device: str) -> bool:
+    """Say whether the device multiplies bfloat16 natively, so that it is faster than float32 for bulk work."""
+    if device != "cpu":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,158 @@
+"""Makes the graph that queries run on: exports a network once, checks it against torch, and caches it.
+
+Knows torch's exporter and the cache; not how the graph is used, which is `onnx`'s. A graph that differs is never kept.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+
+from instructsearch.embed.encoder import Encoder
+from instructsearch.embed.onnx import GRAPH, MANIFEST, WEIGHTS, OnnxEncoder, graph_folder, intact, refusal
+from instructsearch.embed.weights import digest
+
+log = logging.getLogger("instructsearch.embed")
+LEAST_COSINE = 0.9999
+_NOISY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "instructsearch.embed")
+_NAMES = ("ids", "attention", "weights")
+_SAMPLES = (
+    "what is similarity?",
+    "Represent the sentence for retrieval: a cat sat on the mat",
+    "naïve Grüße, 東京, Москва; 3.14 <tag> #hash\n\tTab",
+    "The quick brown fox jumps over the lazy dog, and the dog does not mind. " * 12,
+    "word " * 4096,
+)
+
+
+def prepare(encoder: Encoder) -> bool:
+    """Make the query graph of an encoder unless it is there; return whether there is one.
+
+    A graph that cannot be made, or whose vectors differ, is refused with the reason, which is logged and remembered.
+    """
+    target = graph_folder(encoder.profile)
+    if intact(target):
+        return True
+    if refusal(target).is_file():
+        return False
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        log.info("no query graph for %s: the cache cannot be written (%s)", encoder.profile.name, error)
+        return False
+    try:
+        reason = _build(encoder, temporary)
+        if reason:
+            log.info("queries of %s will use torch: %s", encoder.profile.name, reason)
+            refusal(target).write_text(reason + "\n", "utf-8")
+            return False
+        _publish(temporary, target)
+    except OSError as error:
+        log.info("no query graph for %s: the cache cannot be written (%s)", encoder.profile.name, error)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return intact(target)
+
+
+def _build(encoder: Encoder, folder: Path) -> str:
+    """Write graph and manifest into `folder`; return why not, or an empty string."""
+    try:
+        with _silence():
+            _export(encoder, folder)
+            _optimise(folder)
+        _write_manifest(encoder, folder)
+        light = OnnxEncoder(encoder.profile, folder)
+        with _silence():
+            exact = Encoder(encoder.profile, device=encoder.device, precision="float32", network=encoder.network())
+            cosines = (light.encode(_SAMPLES, role="query") * exact.encode(_SAMPLES, role="query")).sum(axis=1)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the exporter meets in a foreign architecture means no graph, nothing worse
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    least = float(cosines.min())
+    return "" if least >= LEAST_COSINE else f"the graph's vectors differ (cosine {least:.6f})"
+
+
+def _export(encoder: Encoder, folder: Path) -> None:
+    network = encoder.network().eval()
+    length = min(8, encoder.profile.max_tokens)
+    ids = torch.ones((2, length), dtype=torch.int64)
+    inputs = (ids, torch.ones_like(ids), torch.full((2, length), 1 / length))
+    shape = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=encoder.profile.max_tokens)}
+    program: Any = torch.onnx.export(
+        network.cpu(),
+        tuple(each.cpu() for each in inputs),
+        dynamo=True,
+        verbose=False,
+        input_names=list(_NAMES),
+        output_names=["vectors"],
+        dynamic_shapes=(shape, shape, shape),
+    )
+    network.to(encoder.device)
+    program.save(folder / "raw.onnx", external_data=True)
+
+
+def _optimise(folder: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    # No higher: beyond it the graph would fit this processor only.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / GRAPH)
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    onnxruntime.InferenceSession(folder / "raw.onnx", options, providers=["CPUExecutionProvider"])
+    for path in folder.glob("raw.onnx*"):
+        path.unlink()
+
+
+def _write_manifest(encoder: Encoder, folder: Path) -> None:
+    paths = [folder / name for name in (GRAPH, WEIGHTS)]
+    files = {path.name: {"size": path.stat().st_size, "sha256": digest(path)} for path in paths}
+    facts = {
+        "profile": encoder.profile.name,
+        "fingerprint": encoder.profile.fingerprint,
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "files": files,
+    }
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(facts, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(folder: Path, target: Path) -> None:
+    """Move a finished graph to its place; where another process was faster, keep the other's."""
+    if target.exists() and not intact(target):
+        shutil.rmtree(target, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rename(target)
+    for name in (GRAPH, WEIGHTS):
+        digest(target / name)  # remembered now, so that the first query need not read the file
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporter's prints, warnings and log lines to itself."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,78 @@
+"""OnnxEncoder: the same vectors as Encoder's, for queries, without loading torch.
+
+Knows the cached graph and how to trust it; not how it is made, which is `export`'s.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from instructsearch.embed.batches import Batch
+from instructsearch.embed.pooled import Pooled
+from instructsearch.embed.profile import Profile
+from instructsearch.embed.protocol import FloatArray
+from instructsearch.embed.weights import cache_folder, digest, locate
+from instructsearch.errors import ModelDamaged
+from instructsearch.records import Role, fingerprint
+
+EXPORTER = 1  # raise when the exported graph changes, so that older ones are made anew
+GRAPH, WEIGHTS, MANIFEST = "graph.onnx", "graph.bin", "manifest.json"
+
+
+class OnnxEncoder(Pooled):
+    """The pooled embedder over an exported graph, in float32 on the CPU.
+
+    Raises:
+        ModelDamaged: the graph is missing, short or altered.
+    """
+
+    def __init__(self, profile: Profile, graph: Path | None = None) -> None:
+        graph = graph or graph_folder(profile)
+        if not intact(graph):
+            raise ModelDamaged(f"{profile.name}: the query graph in {graph} is missing or damaged")
+        super().__init__(profile, locate(profile), "cpu")
+        options = onnxruntime.SessionOptions()
+        # The graph was optimised when it was made; doing it again costs more than a query.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                graph / GRAPH, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises its own exceptions, straight from Exception
+            raise ModelDamaged(f"{profile.name}: the query graph in {graph} cannot be loaded: {error}") from None
+
+    def _vectors(
+        self, batches: Iterable[Batch], tokens: int, role: Role
+    ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
+        for batch in batches:
+            inputs = {"ids": batch.ids, "attention": batch.attention, "weights": batch.weights}
+            yield batch.rows, self._session.run(["vectors"], inputs)[0]
+
+
+def graph_folder(profile: Profile) -> Path:
+    """Return where the graph of this profile belongs; another onnxruntime or exporter has another."""
+    key = fingerprint([profile.fingerprint, EXPORTER, onnxruntime.__version__])[:16]
+    return cache_folder() / "onnx" / key
+
+
+def refusal(graph: Path) -> Path:
+    """Return the file that says why this graph cannot be made, so that it is not tried at every query."""
+    return graph.with_suffix(".refused")
+
+
+def intact(graph: Path) -> bool:
+    """Say whether a graph folder holds every file that its manifest lists, whole and unaltered."""
+    try:
+        files = json.loads((graph / MANIFEST).read_text("utf-8"))["files"]
+        return set(files) >= {GRAPH, WEIGHTS} and all(
+            (graph / name).stat().st_size == facts["size"] and digest(graph / name) == facts["sha256"]
+            for name, facts in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

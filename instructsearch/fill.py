@@ -1,0 +1,66 @@
+"""Embed the contents that a view lacks, and keep each stretch of the work as soon as it is done.
+
+Knows the order of the work and how often to save it, not how texts become vectors or files.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from instructsearch.records import content
+from instructsearch.view import View
+
+if TYPE_CHECKING:
+    from instructsearch.embed import Embedder
+    from instructsearch.store.writing import Writer
+
+WINDOW = 1024  # texts handed to the model at once: enough to sort by length, little to lose
+KEEP_ROWS = 16_384
+KEEP_SECONDS = 30.0
+
+
+def fill(
+    writer: "Writer",
+    view: View,
+    embedder: Callable[[], "Embedder"],
+    ids: Sequence[int],
+    progress: Callable[[int, int], None],
+) -> int:
+    """Give every content of `ids` a vector in the view, and return how many had none.
+
+    What is done is saved every 30 seconds, so an interrupted run goes on from there. The model is only asked for when
+    there is work.
+    """
+    lacking = [int(id) for id in view.missing(ids)]
+    if not lacking:
+        return 0
+    lengths = writer.lengths(lacking)
+    # texts of like length share a window, so that little is padding; the windows go in a fixed mixed order, so that
+    # the rate, and with it the time left, is steady
+    lacking.sort(key=lambda id: (lengths[id], id))
+    windows = [lacking[start : start + WINDOW] for start in range(0, len(lacking), WINDOW)]
+    random.Random(0).shuffle(windows)  # noqa: S311 - an order of work, no secret
+    model = embedder()
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, len(lacking))
+
+    progress(0, len(lacking))
+    kept: list[tuple[list[int], np.ndarray]] = []
+    saved = time.monotonic()
+    for number, window in enumerate(windows, 1):
+        texts = writer.contents(window)
+        rows = model.encode([content(*texts[id]) for id in window], view.row.instruction, "document", progress=report)
+        kept.append((window, rows))
+        late = time.monotonic() - saved > KEEP_SECONDS or sum(len(part) for part, _ in kept) >= KEEP_ROWS
+        if late or number == len(windows):
+            together = np.array([id for part, _ in kept for id in part], np.int64)
+            view.add(writer, together, np.concatenate([part for _, part in kept]))
+            kept, saved = [], time.monotonic()
+    return len(lacking)

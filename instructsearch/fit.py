@@ -1,0 +1,129 @@
+"""Which model fits a view: found by name, compared by fingerprint, refused by name, never replaced in silence.
+
+A collection stores its views' profiles, and a stranger may have made it. A built-in profile may be loaded; any other
+model only when the user names it, now or once before on this account. Knows names and fingerprints, not weights.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from instructsearch import embed
+from instructsearch.embed import Embedder, Profile
+from instructsearch.errors import BadProfile, CollectionDamaged, ModelError, ViewMismatch
+from instructsearch.store import ViewRow, view_key
+
+
+class Models:
+    """The models of one collection, each found to fit, loaded when first asked for and then kept.
+
+    `named` is the model the user names for views that were made with something else than a built-in profile.
+    """
+
+    def __init__(self, device: str = "auto", named: str | None = None) -> None:
+        self.device = device
+        self.named = named
+        self._loaded: dict[tuple[str, bool], Embedder] = {}
+        self._lock = threading.Lock()
+
+    def of(self, row: ViewRow, *, queries: bool = False) -> Embedder:
+        """Return the model that fits a view; `queries` asks for the light path that a query takes.
+
+        Raises:
+            ViewMismatch: none at hand fits.
+            CollectionDamaged: the view's instruction or profile is not what it was made with.
+        """
+        profile = fitting(f"view {row.name!r}", row.profile, self.named)
+        if view_key(profile.fingerprint, row.instruction) != row.key:
+            raise CollectionDamaged(f"view {row.name!r} was altered; drop it and add it again, or run check")
+        return self.load(profile, queries=queries)
+
+    def load(self, profile: Profile, *, queries: bool = False) -> Embedder:
+        """Return a model of a profile that is known to fit."""
+        with self._lock:
+            key = (profile.fingerprint, queries)
+            if key not in self._loaded:
+                self._loaded[key] = embed.load(profile, device=self.device, queries=queries)
+            return self._loaded[key]
+
+
+def fitting(what: str, facts: Mapping[str, Any], named_now: str | None = None) -> Profile:
+    """Return the profile at hand that gives the vectors of a stored one (`facts`), which serves `what`.
+
+    Raises:
+        ViewMismatch: the model named, built in, or named before is another one; or only the collection names it.
+    """
+    try:
+        stored = Profile.from_dict(facts)
+    except BadProfile as error:
+        raise ViewMismatch(f"{what} cannot be used: {error}") from error
+    built_in = {profile.name: profile for profile in embed.profiles()}
+    before = stored.name if stored.name in built_in else named(stored.fingerprint)
+    # a collection may mix models: what the user names is meant for the views that nothing else fits
+    name = before if before and _gives(before, built_in) == stored.fingerprint else named_now or before
+    if name is None:
+        raise ViewMismatch(
+            f"{what} was made with {stored.name!r} ({stored.model or stored.kind}), which only the collection names;"
+            f" opening a collection loads no model on its word: give --embedder {stored.name} if you trust it"
+        )
+    try:
+        profile = built_in[name] if name in built_in else embed.find(name)
+    except ModelError as error:
+        raise ViewMismatch(f"{what} needs the model {stored.name!r}, which is not here: {error}") from error
+    if profile.fingerprint != stored.fingerprint:
+        raise ViewMismatch(
+            f"{what} was made with {stored.name!r} (profile {stored.fingerprint[:12]}), and {name!r} is another model"
+            f" now (profile {profile.fingerprint[:12]}): its vectors do not fit; name the right one by --embedder, or"
+            " drop the view and add it again"
+        )
+    if named_now:
+        remember(profile.fingerprint, name)
+    return profile
+
+
+def _gives(name: str, built_in: Mapping[str, Profile]) -> str | None:
+    if name in built_in:
+        return built_in[name].fingerprint
+    try:
+        return embed.find(name).fingerprint
+    except ModelError:
+        return None
+
+
+def state_folder() -> Path:
+    """Return where this account's own notes are kept: `$XDG_STATE_HOME/instructsearch`, else below the home folder."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "instructsearch"
+
+
+def remember(fingerprint: str, name: str) -> None:
+    """Note that the user named this model. A disk that cannot be written only means being asked again."""
+    known = _known()
+    if known.get(fingerprint) == name:
+        return
+    folder = state_folder()
+    temporary = folder / f"models.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_text(json.dumps({**known, fingerprint: name}, indent=1), encoding="utf-8")
+        temporary.replace(folder / "models.json")
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def named(fingerprint: str) -> str | None:
+    """Return the name under which the user gave the model of this fingerprint, or None if never."""
+    return _known().get(fingerprint)
+
+
+def _known() -> dict[str, str]:
+    try:
+        noted = json.loads((state_folder() / "models.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(noted, dict):
+        return {}
+    return {key: value for key, value in noted.items() if isinstance(value, str)}

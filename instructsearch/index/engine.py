@@ -1,0 +1,114 @@
+"""Make, recognise and search the FAISS indexes of a spec.
+
+Knows FAISS and positions 0..n-1; nothing of chunk ids, files or devices.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from instructsearch.index.installed import faiss
+from instructsearch.index.spec import Spec
+
+FloatArray = npt.NDArray[np.float32]
+IdArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+SEED = 1234
+EF_CONSTRUCTION = 80
+EF_SEARCH = 128
+MOST_EF = 2048
+
+_TYPES = {"SQ8": "QT_8bit", "SQfp16": "QT_fp16", "SQbf16": "QT_bf16"}
+
+
+def empty(spec: Spec, dim: int) -> Any:
+    """Return an untrained CPU index for inner product."""
+    index = faiss.index_factory(dim, str(spec), faiss.METRIC_INNER_PRODUCT)
+    if spec.family == "HNSW":
+        index.hnsw.efConstruction = EF_CONSTRUCTION
+    if spec.family == "IVF":
+        index.cp.seed = SEED
+        index.cp.min_points_per_centroid = 1  # resolve() has seen to it that there are enough
+        index.nprobe = probes(spec, 1.0)  # what a GPU copy goes by; the CPU is told with each search
+    return index
+
+
+def fill(index: Any, spec: Spec, sample: FloatArray, parts: Iterable[FloatArray], told: Callable[[int], None]) -> None:
+    """Train `index` on a sample and add all parts (n, dim) in order, calling `told` with the rows of each."""
+    threads = faiss.omp_get_max_threads()
+    index.train(sample)
+    # HNSW links depend on which thread comes first: one thread, so that equal vectors give equal graphs.
+    if spec.family == "HNSW":
+        faiss.omp_set_num_threads(1)
+    try:
+        for part in parts:
+            index.add(part)
+            told(len(part))
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def describe(index: Any) -> Spec | None:
+    """Return the spec that an index fulfils, None when it is none of the allowed or contradicts itself."""
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT or not index.is_trained:
+        return None
+    kind = type(index)
+    if kind in (faiss.IndexFlat, faiss.IndexFlatIP):
+        return Spec("", 0, "Flat")
+    if kind is faiss.IndexScalarQuantizer:
+        return _named("", 0, index.sq.qtype)
+    if kind in (faiss.IndexHNSWFlat, faiss.IndexHNSWSQ):
+        storage = describe(faiss.downcast_index(index.storage))
+        fits = storage is not None and storage.family == "" and _same_shape(index.storage, index.d, index.ntotal)
+        return Spec("HNSW", index.hnsw.nb_neighbors(1), storage.storage) if storage and fits else None
+    if kind in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer):
+        coarse = describe(faiss.downcast_index(index.quantizer))
+        held = index.invlists.compute_ntotal()
+        if (
+            coarse != Spec("", 0, "Flat")
+            or not _same_shape(index.quantizer, index.d, index.nlist)
+            or held != index.ntotal
+        ):
+            return None
+        return (
+            Spec("IVF", index.nlist, "Flat")
+            if kind is faiss.IndexIVFFlat
+            else _named("IVF", index.nlist, index.sq.qtype)
+        )
+    return None
+
+
+def _named(family: str, size: int, qtype: int) -> Spec | None:
+    for name, constant in _TYPES.items():
+        if getattr(faiss.ScalarQuantizer, constant) == qtype:
+            return Spec(family, size, name)
+    return None
+
+
+def _same_shape(index: Any, dim: int, rows: int) -> bool:
+    return bool(index.d == dim and index.ntotal == rows)
+
+
+def probes(spec: Spec, share: float) -> int:
+    """Return how many IVF lists to visit when `share` of the rows may be found: so many that as many pass as of all."""
+    return math.ceil(max(8.0, 0.75 * math.sqrt(spec.size)) / share)
+
+
+def parameters(spec: Spec, k: int, share: float, keep: BoolArray | None) -> Any | None:
+    """Return FAISS's parameters for one search, None when the index would have to visit so much that a scan is better.
+
+    `keep` marks the positions that may be found, `share` of all; None means all.
+    """
+    # FAISS does not copy the bitmap; its Python selector and parameters hold on to it.
+    chosen = {} if keep is None else {"sel": faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))}
+    if spec.family == "IVF":
+        lists = probes(spec, share)
+        return faiss.SearchParametersIVF(nprobe=lists, **chosen) if lists <= spec.size // 2 else None
+    if spec.family == "HNSW":
+        effort = math.ceil(max(EF_SEARCH, 2 * k) / share)
+        return faiss.SearchParametersHNSW(efSearch=effort, **chosen) if effort <= MOST_EF else None
+    return faiss.SearchParameters(**chosen)

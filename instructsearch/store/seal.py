@@ -1,0 +1,75 @@
+"""A checksum of the whole database file, written when a writer has finished, so that `check` finds any flipped bit.
+
+Knows bytes, not tables. SQLite checks no pages of its own. While a writer works there is no seal: a killed writer
+leaves none, and then only what the rows can prove of themselves is known. The seal is a file of its own beside the
+database; it costs one pass over the database per writing command.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from instructsearch.store.connection import DATABASE
+
+SEAL = "collection.sum"
+
+
+def break_seal(folder: Path) -> None:
+    """Remove the seal, for good even if the power fails: the database is about to change."""
+    (folder / SEAL).unlink(missing_ok=True)
+    _sync(folder)
+
+
+def set_seal(folder: Path) -> None:
+    """Write the seal of the database as it stands."""
+    size, digest = _measure(folder / DATABASE)
+    body = json.dumps({"size": size, "sha256": digest})
+    line = json.dumps({"seal": body, "sha256": hashlib.sha256(body.encode()).hexdigest()}) + "\n"
+    temporary = folder / f"{SEAL}.tmp"
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / SEAL)
+    _sync(folder)
+
+
+def sealed(folder: Path) -> bool:
+    """Tell whether there is a seal at all."""
+    return (folder / SEAL).exists()
+
+
+def broken(folder: Path) -> str | None:
+    """Return why the database or its seal is not as it was sealed, or None."""
+    raw = (folder / SEAL).read_bytes()
+    try:
+        outer = json.loads(raw)
+        body = outer["seal"]
+        if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
+            return f"{SEAL} is damaged"
+        # the line is compared whole, so that a flipped bit outside the two values is found too
+        if (json.dumps({"seal": body, "sha256": outer["sha256"]}) + "\n").encode() != raw:
+            return f"{SEAL} is damaged"
+        facts = json.loads(body)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{SEAL} is damaged"
+    size, digest = _measure(folder / DATABASE)
+    if size != facts["size"]:
+        return f"{DATABASE} has {size} bytes, not the {facts['size']} that were sealed"
+    if digest != facts["sha256"]:
+        return f"{DATABASE} has been altered since it was sealed"
+    return None
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

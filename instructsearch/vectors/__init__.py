@@ -1,0 +1,26 @@
+"""Keep a view's vectors in immutable segment files, and search them exactly.
+
+Knows ids and float32 rows; nothing of texts, databases, models or approximate indexes.
+"""
+
+from instructsearch.vectors.rows import Block, FloatArray, IdArray, gather, missing
+from instructsearch.vectors.scan import merge, rescore, scan
+from instructsearch.vectors.segments import OpenSegment, Segment, fold, open, prove, verify, write
+
+__all__ = [
+    "Block",
+    "FloatArray",
+    "IdArray",
+    "OpenSegment",
+    "Segment",
+    "fold",
+    "gather",
+    "merge",
+    "missing",
+    "open",
+    "prove",
+    "rescore",
+    "scan",
+    "verify",
+    "write",
+]

@@ -1,0 +1,181 @@
+"""One view of a collection: its segments and its FAISS index, searched as one and kept in step with the store.
+
+The only place where vectors meet rows. Knows ids and files, not texts, models or queries.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from instructsearch import vectors
+from instructsearch.errors import CollectionDamaged
+from instructsearch.store import IndexRow, SegmentRow, Snapshot, ViewRow
+from instructsearch.vectors import FloatArray, IdArray, OpenSegment, Segment
+
+if TYPE_CHECKING:
+    from instructsearch.index import VectorIndex
+    from instructsearch.store.writing import Writer
+
+# an index is made again when what it lacks, or holds in vain, is more than this and more than a quarter of it
+LOOSE_ROWS = 4096
+LOOSE_SHARE = 0.25
+SEGMENT_ROWS = 1_000_000  # most rows of a segment that compacting writes
+KEY_LENGTH = 12  # digits of the key that name the view's folder
+
+
+def folder_of(collection: Path, key: str) -> Path:
+    """Return the folder of a view's files."""
+    return collection / "views" / key[:KEY_LENGTH]
+
+
+class View:
+    """The vectors of one view as listed in one snapshot. `device` is what its index was asked to run on."""
+
+    def __init__(
+        self, collection: Path, snapshot: Snapshot, row: ViewRow, *, device: str = "cpu", staged: bool = False
+    ) -> None:
+        self.row = row
+        self.folder = folder_of(collection, row.key)
+        self.segments: list[SegmentRow] = snapshot.segments(row.id, staged=staged)
+        self.listed: IndexRow | None = next(iter(snapshot.indexes(row.id)), None)
+        self._device = device
+
+    # --- searching
+
+    @cached_property
+    def opened(self) -> list[OpenSegment]:
+        """The segments, mapped: their sizes, headers and ids have been checked."""
+        return [vectors.open(self.folder, Segment(*segment)) for segment in self.segments]
+
+    @cached_property
+    def index(self) -> "VectorIndex | None":
+        """The FAISS index, or None when there is none or its file is damaged: then everything is scanned exactly."""
+        if self.listed is None:
+            return None
+        from instructsearch.index import IndexFile, VectorIndex
+
+        file = IndexFile(self.listed.name, self.listed.size, self.listed.sha256, self.listed.spec, self.listed.rows)
+        try:
+            return VectorIndex.open(self.folder, file, dim=self.row.dim, device=self._device)
+        except CollectionDamaged:
+            return None
+
+    @property
+    def device(self) -> str:
+        """What answers a dense search of this view."""
+        return self.index.device if self.index is not None else "cpu"
+
+    @cached_property
+    def _loose(self) -> list[OpenSegment]:
+        """The segments that the index does not cover."""
+        covered = set(self.listed.covers) if self.listed is not None and self.index is not None else set()
+        return [segment for segment in self.opened if segment.path.name not in covered]
+
+    def search(
+        self, queries: FloatArray, k: int, *, allowed: IdArray | None = None, denied: IdArray | None = None
+    ) -> tuple[IdArray, FloatArray]:
+        """Return the ids (m, k) and inner products (m, k) of the best contents, best first, ties by id, -1 where none.
+
+        `allowed` None means no filter and an empty array no result; then min(k, matches) are found whatever the index.
+        Candidates of the index are scored again from their float32 vectors, each proved against its checksum.
+
+        Raises:
+            CollectionDamaged: a segment, or a vector about to be returned, is not what was written.
+        """
+        index = self.index
+        proposed = None
+        if index is not None:
+            proposed = index.search(queries, index.depth(k), allowed=allowed, denied=denied)
+        rest = [segment.block for segment in (self.opened if proposed is None else self._loose)]
+        found = vectors.scan(queries, rest, k, allowed=allowed, denied=denied)
+        if proposed is not None:
+            blocks = [segment.block for segment in self.opened]
+            found = vectors.merge([vectors.rescore(queries, proposed[0], blocks, k), found], k)
+        vectors.prove(found[0], self.opened)
+        return found
+
+    def same(self, other: "View") -> bool:
+        """Tell whether the other stands for the same files and instructions."""
+        return (self.row, self.segments, self.listed) == (other.row, other.segments, other.listed)
+
+    def missing(self, ids: Sequence[int]) -> IdArray:
+        """Return those of `ids` that have no vector yet, in the order given."""
+        return vectors.missing(np.asarray(ids, np.int64), [segment.block for segment in self.opened])
+
+    @property
+    def rows(self) -> int:
+        """How many vectors the segments hold."""
+        return sum(segment.rows for segment in self.segments)
+
+    # --- writing
+
+    def add(self, writer: "Writer", ids: IdArray, rows: FloatArray) -> None:
+        """Write new vectors as a segment and list it; it is searched from the next generation on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        segment = vectors.write(self.folder, ids, rows)
+        opened = vectors.open(self.folder, segment)
+        writer.stage_segment(self.row.id, _row(segment))
+        self.opened.append(opened)
+        self.segments.append(_row(segment))
+
+    def stale(self, dead: int) -> bool:
+        """Tell whether the index should be made again: too much lies beside it, or in it in vain."""
+        if not self.segments:
+            return False
+        if self.listed is None or self.index is None:
+            return True
+        loose = sum(len(segment.ids) for segment in self._loose)
+        return max(loose, dead) > max(LOOSE_ROWS, LOOSE_SHARE * self.listed.rows)
+
+    def build(
+        self, denied: IdArray, *, spec: str = "", progress: Callable[[int], None] | None = None
+    ) -> IndexRow | None:
+        """Make the FAISS file of every vector but the denied ones; return what to list, None when nothing is left."""
+        from instructsearch.index import VectorIndex
+
+        blocks = [segment.block for segment in self.opened]
+        if all(np.isin(ids, denied).all() for ids, _ in blocks):
+            return None
+        built = VectorIndex.build(
+            blocks, self.row.dim, self.row.spec, denied=denied, device=self._device, progress=progress
+        )
+        file = built.save(self.folder)
+        covers = tuple(segment.name for segment in self.segments)
+        return IndexRow(file.name, file.spec, file.rows, file.size, file.sha256, covers)
+
+    def fold(self, live: IdArray) -> list[SegmentRow]:
+        """Write the live vectors, and only those, as few new segments; go on with these and return what to list."""
+        held = live[np.isin(live, self.missing(live.tolist()), invert=True)]
+        folded = [
+            vectors.fold(self.folder, self.opened, held[start : start + SEGMENT_ROWS])
+            for start in range(0, len(held), SEGMENT_ROWS)
+        ]
+        self.segments = [_row(segment) for segment in folded]
+        self.opened = [vectors.open(self.folder, segment) for segment in folded]
+        return self.segments
+
+    def damaged(self) -> list[tuple[str, str]]:
+        """Read every byte of the view's files; return (file name, what is wrong with it) of each that is not whole."""
+        wrong = []
+        for segment in self.segments:
+            try:
+                vectors.verify(self.folder, Segment(*segment))
+                vectors.open(self.folder, Segment(*segment))
+            except CollectionDamaged as error:
+                wrong.append((segment.name, str(error)))
+        if self.listed is not None:
+            from instructsearch.index import IndexFile, VectorIndex
+
+            file = IndexFile(self.listed.name, self.listed.size, self.listed.sha256, self.listed.spec, self.listed.rows)
+            try:
+                VectorIndex.open(self.folder, file, dim=self.row.dim, device="cpu", verify=True)
+            except CollectionDamaged as error:
+                wrong.append((self.listed.name, str(error)))
+        return wrong
+
+
+def _row(segment: Segment) -> SegmentRow:
+    return SegmentRow(segment.name, segment.rows, segment.dim, segment.size, segment.sha256)
