@@ -15,14 +15,13 @@ from instructsearch.errors import BadQuery, CollectionDamaged, ViewMismatch, Vie
 from instructsearch.filters import Tree, parse
 from instructsearch.fit import Models
 from instructsearch.records import MODES, Hit, Query
-from instructsearch.search import Found, Ranked, Ranker, expression, search
+from instructsearch.search import BM25, Found, Ranked, Ranker, expression, search
 from instructsearch.store import Snapshot, Store, ViewRow
 from instructsearch.vectors import FloatArray, IdArray
 from instructsearch.view import View
 
 MOST_HITS = 10_000
 MOST_CHARACTERS = 100_000
-BM25 = "bm25"  # the name of the list that views are fused with, so no view can have it
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,18 @@ Joins sync, views, models and upkeep. Knows no command line and no protocol.
 """
 
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructsearch import embed
-from instructsearch.answer import BM25, Answerer
+from instructsearch.answer import Answerer
 from instructsearch.embed import Profile
 from instructsearch.errors import BadQuery, TooLong, ViewNotFound
-from instructsearch.fit import Models, fitting, remember
+from instructsearch.fit import NAME, Models, checked_spec, fitting, new_view, remember
 from instructsearch.records import Document, Hit, Mode, Query
-from instructsearch.store import Store, ViewRow, view_key
+from instructsearch.store import Store, ViewRow
 
 if TYPE_CHECKING:
     from instructsearch.chunking import Chunker
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from instructsearch.sync import Progress, Report, Sync
     from instructsearch.upkeep import Findings
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEFAULT_EMBEDDER = "minilm"
 DEFAULT_VIEW = "default"
 DEFAULT_CHUNK = 512  # tokens, where the model's window allows it
@@ -104,7 +102,7 @@ class Collection:
         if chunk_tokens is not None and not 0 < chunk_tokens <= room:
             raise TooLong(f"chunks of {chunk_tokens} tokens do not fit: {profile.name} has room for {room}")
         chunking = Chunking(tokens=chunk_tokens or min(room, DEFAULT_CHUNK), overlap=chunk_overlap)
-        row = _new_row(profile, view, instruction, query_instruction, spec)
+        row = new_view(profile, view, instruction, query_instruction, spec)
         facts = {"chunking": chunking.to_dict(), "tokenizer": profile.to_dict()}
         Store.create(folder, facts, row)
         remember(profile.fingerprint, embedder)
@@ -271,6 +269,7 @@ class Collection:
             TooLong: chunks do not fit the model's window under this instruction, and `truncate` is not set.
         """
         from instructsearch import upkeep
+        from instructsearch.fill import refuse_long
         from instructsearch.sync import silent
 
         progress = progress or silent
@@ -278,12 +277,12 @@ class Collection:
             stored = writer.views()
             chosen = embedder or self._models.named or (stored[0].profile["name"] if stored else DEFAULT_EMBEDDER)
             profile = self._profile(chosen, stored)
-            row = _new_row(profile, name, instruction, query_instruction, spec, truncate=truncate)
+            row = new_view(profile, name, instruction, query_instruction, spec, truncate=truncate)
             begun = next((one for one in stored if one.name == name and one.key == row.key and not one.ready), None)
             live = writer.live()
             model = self._models.load(profile)
             if not truncate:
-                self._refuse_long(writer, model.count, live, model.room(instruction, "document"), profile)
+                refuse_long(writer, model, instruction, live)
             row_id = begun.id if begun else writer.add_view(row)
             remember(profile.fingerprint, chosen)
             mine = next(one for one in writer.views() if one.id == row_id)
@@ -311,20 +310,6 @@ class Collection:
                 return fitting(f"view {row.name!r}", row.profile, self._models.named)
         return embed.find(name)
 
-    @staticmethod
-    def _refuse_long(writer: "Writer", count: Any, live: Sequence[int], room: int, profile: Profile) -> None:
-        from instructsearch.records import content
-
-        long = 0
-        for start in range(0, len(live), 4096):
-            texts = writer.contents(live[start : start + 4096]).values()
-            long += sum(tokens > room for tokens in count([content(*text) for text in texts]))
-        if long:
-            raise TooLong(
-                f"{long} of {len(live)} chunks are longer than the {room} tokens that {profile.name} has room for under"
-                " this instruction; add --truncate to cut them, or index with a smaller --chunk-tokens"
-            )
-
     # --- care
 
     def compact(self, *, specs: Mapping[str, str] | None = None) -> None:
@@ -336,7 +321,7 @@ class Collection:
 
         with self._store.writing() as writer:
             for name, spec in (specs or {}).items():
-                writer.set_spec(_named(writer.views(), name).id, _spec(spec))
+                writer.set_spec(_named(writer.views(), name).id, checked_spec(spec))
             upkeep.compact(self.folder, writer, device=self._models.device)
 
     def check(self) -> "Findings":
@@ -394,28 +379,3 @@ def _named(views: Sequence[ViewRow], name: str) -> ViewRow:
         if row.name == name:
             return row
     raise ViewNotFound(f"there is no view {name!r}; there are: {', '.join(row.name for row in views) or 'none'}")
-
-
-def _spec(spec: str) -> str:
-    from instructsearch.index import resolve
-
-    resolve(spec, 1)  # refuses what is not allowed
-    return spec
-
-
-def _new_row(
-    profile: Profile,
-    name: str,
-    instruction: str,
-    query_instruction: str | None,
-    spec: str,
-    *,
-    truncate: bool = False,
-) -> ViewRow:
-    if not NAME.fullmatch(name) or name == BM25:
-        raise BadQuery(f"{name!r} cannot name a view: use letters, digits, '.', '_' and '-', and not {BM25!r}")
-    if query_instruction is None:
-        query_instruction = instruction or profile.query_instruction
-    key = view_key(profile.fingerprint, instruction)
-    facts = profile.to_dict()
-    return ViewRow(name, key, facts, instruction, query_instruction, _spec(spec), profile.dim, truncate, ready=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instructsearch.errors import TooLong
 from instructsearch.records import content
 from instructsearch.view import View
 
@@ -64,3 +65,21 @@ def fill(
             view.add(writer, together, np.concatenate([part for _, part in kept]))
             kept, saved = [], time.monotonic()
     return len(lacking)
+
+
+def refuse_long(writer: "Writer", model: "Embedder", instruction: str, ids: Sequence[int]) -> None:
+    """Refuse to embed contents that the model would have to cut under this instruction.
+
+    Raises:
+        TooLong: at least one is too long; the message says how many.
+    """
+    room = model.room(instruction, "document")
+    long = 0
+    for start in range(0, len(ids), 4096):
+        texts = writer.contents(ids[start : start + 4096]).values()
+        long += sum(tokens > room for tokens in model.count([content(*text) for text in texts]))
+    if long:
+        raise TooLong(
+            f"{long} of {len(ids)} chunks are longer than the {room} tokens that {model.profile.name} has room for"
+            " under this instruction; add --truncate to cut them, or index with a smaller --chunk-tokens"
+        )

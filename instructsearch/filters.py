@@ -1,7 +1,7 @@
 """Filters on metadata: command-line expressions and operator dictionaries, checked and brought to one form.
 
-Knows the language of filters, not where metadata is stored. One form leaves here: a tree of `Test`, `All`, `Either` and
-`Not`. A missing field satisfies `$ne`, `$nin` and `$exists: false` and nothing else, as in MongoDB, whose operators
+Knows the language of filters, not where metadata is stored. One form leaves here: a tree of `Compare`, `All`, `Either`
+and `Not`. A missing field satisfies `$ne`, `$nin` and `$exists: false` and nothing else, as in MongoDB, whose operators
 these are; Chroma, Pinecone and LangChain users know them.
 """
 
@@ -24,7 +24,7 @@ LARGEST_LIST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Compare:
     """One field compared with one value: `operator` is `=`, `<`, `<=`, `>`, `>=`, `in` or `exists`."""
 
     field: str
@@ -53,7 +53,7 @@ class Not:
     part: "Tree"
 
 
-Tree = Test | All | Either | Not
+Tree = Compare | All | Either | Not
 
 
 def expressions(written: Sequence[str]) -> dict[str, Any] | None:
@@ -135,7 +135,7 @@ def _entry(key: Any, value: Any, depth: int) -> Tree:
         if not parts:
             raise BadFilter(f"the filter on {key!r} names no operator")
         return parts[0] if len(parts) == 1 else All(parts)
-    return Test(key, "=", _comparable(key, value))
+    return Compare(key, "=", _comparable(key, value))
 
 
 def _operator(field: str, operator: Any, operand: Any, depth: int) -> Tree:
@@ -143,20 +143,20 @@ def _operator(field: str, operator: Any, operand: Any, depth: int) -> Tree:
         value = _comparable(field, operand)
         if operator != "$eq" and (value is None or isinstance(value, bool)):
             raise BadFilter(f"{operator} on {field!r} takes a number or a text, not {_shown(operand)}")
-        return Test(field, COMPARISONS[operator], value)
+        return Compare(field, COMPARISONS[operator], value)
     if operator == "$ne":
-        return Not(Test(field, "=", _comparable(field, operand)))
+        return Not(Compare(field, "=", _comparable(field, operand)))
     if operator in ("$in", "$nin"):
         if not isinstance(operand, Sequence | set | frozenset) or isinstance(operand, str):
             raise BadFilter(f"{operator} on {field!r} takes a list, not {_shown(operand)}")
         if len(operand) > LARGEST_LIST:
             raise BadFilter(f"{operator} on {field!r} lists {len(operand)} values; the most is {LARGEST_LIST}")
-        test = Test(field, "in", tuple(_comparable(field, value) for value in operand))
+        test = Compare(field, "in", tuple(_comparable(field, value) for value in operand))
         return test if operator == "$in" else Not(test)
     if operator == "$exists":
         if not isinstance(operand, bool):
             raise BadFilter(f"$exists on {field!r} takes true or false, not {_shown(operand)}")
-        test = Test(field, "exists", True)
+        test = Compare(field, "exists", True)
         return test if operand else Not(test)
     if operator == "$not":
         return Not(_entry(field, operand, depth + 1))

@@ -6,6 +6,7 @@ model only when the user names it, now or once before on this account. Knows nam
 
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 
 from instructsearch import embed
 from instructsearch.embed import Embedder, Profile
-from instructsearch.errors import BadProfile, CollectionDamaged, ModelError, ViewMismatch
+from instructsearch.errors import BadProfile, BadQuery, CollectionDamaged, ModelError, ViewMismatch
+from instructsearch.search import BM25
 from instructsearch.store import ViewRow, view_key
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Models:
@@ -48,6 +52,42 @@ class Models:
             if key not in self._loaded:
                 self._loaded[key] = embed.load(profile, device=self.device, queries=queries)
             return self._loaded[key]
+
+
+def new_view(
+    profile: Profile,
+    name: str,
+    instruction: str,
+    query_instruction: str | None,
+    spec: str,
+    *,
+    truncate: bool = False,
+) -> ViewRow:
+    """Return the row of a view to be made; `query_instruction` None means the document-side one, or the model's own.
+
+    Raises:
+        BadQuery: the name is not one a view can have.
+        BadIndex: the spec is not allowed.
+    """
+    if not NAME.fullmatch(name) or name == BM25:
+        raise BadQuery(f"{name!r} cannot name a view: use letters, digits, '.', '_' and '-', and not {BM25!r}")
+    if query_instruction is None:
+        query_instruction = instruction or profile.query_instruction
+    key = view_key(profile.fingerprint, instruction)
+    facts = profile.to_dict()
+    return ViewRow(name, key, facts, instruction, query_instruction, checked_spec(spec), profile.dim, truncate, False)
+
+
+def checked_spec(spec: str) -> str:
+    """Return the index spec if it is allowed.
+
+    Raises:
+        BadIndex: it is not.
+    """
+    from instructsearch.index import resolve
+
+    resolve(spec, 1)
+    return spec
 
 
 def fitting(what: str, facts: Mapping[str, Any], named_now: str | None = None) -> Profile:

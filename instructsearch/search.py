@@ -15,6 +15,7 @@ Ranker = Callable[[int], Ranked]  # depth -> the best so many
 
 # Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet": score = sum of 1 / (60 + rank)
 RRF_CONSTANT = 60
+BM25 = "bm25"  # the name of the list by words, so no view can have it
 FUSION_DEPTH = 100  # candidates taken from each list before fusing
 TERMS = 256  # most distinct words of a query that BM25 looks up
 

@@ -55,13 +55,16 @@ class View:
         """The FAISS index, or None when there is none or its file is damaged: then everything is scanned exactly."""
         if self.listed is None:
             return None
-        from instructsearch.index import IndexFile, VectorIndex
-
-        file = IndexFile(self.listed.name, self.listed.size, self.listed.sha256, self.listed.spec, self.listed.rows)
         try:
-            return VectorIndex.open(self.folder, file, dim=self.row.dim, device=self._device)
+            return self._opened_index(self.listed, self._device)
         except CollectionDamaged:
             return None
+
+    def _opened_index(self, listed: IndexRow, device: str, *, verify: bool = False) -> "VectorIndex":
+        from instructsearch.index import IndexFile, VectorIndex
+
+        file = IndexFile(name=listed.name, size=listed.size, sha256=listed.sha256, spec=listed.spec, rows=listed.rows)
+        return VectorIndex.open(self.folder, file, dim=self.row.dim, device=device, verify=verify)
 
     @property
     def device(self) -> str:
@@ -167,11 +170,8 @@ class View:
             except CollectionDamaged as error:
                 wrong.append((segment.name, str(error)))
         if self.listed is not None:
-            from instructsearch.index import IndexFile, VectorIndex
-
-            file = IndexFile(self.listed.name, self.listed.size, self.listed.sha256, self.listed.spec, self.listed.rows)
             try:
-                VectorIndex.open(self.folder, file, dim=self.row.dim, device="cpu", verify=True)
+                self._opened_index(self.listed, "cpu", verify=True)
             except CollectionDamaged as error:
                 wrong.append((self.listed.name, str(error)))
         return wrong

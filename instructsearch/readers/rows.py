@@ -11,6 +11,7 @@ from instructsearch.errors import ReadError
 from instructsearch.readers.text import decode, tidy
 from instructsearch.records import Document
 
+_DEEPEST = 100
 _KINDS = {list: "a list", dict: "an object", bool: "true or false", float: "a number", int: "a number", str: "text"}
 
 
@@ -35,9 +36,7 @@ class Rows:
             given = _key(fields)
             title, text = _take(fields, "title", strict=False), _take(fields, "text", strict=True) or ""
         except ValueError as error:
-            return ReadError(where, str(error))
-        except RecursionError:
-            return ReadError(where, "row is nested too deeply")
+            return ReadError(where, f"row {error}")
         text = text if text.strip() else title
         if not text.strip():
             return ReadError(where, "row has no text")
@@ -62,24 +61,25 @@ def parse(data: bytes, where: str) -> Any:
     except ValueError as error:
         raise ReadError(where, f"not JSON: {error}") from None
     except RecursionError:
-        raise ReadError(where, "JSON nested too deeply") from None
+        raise ReadError(where, "JSON nested too deeply to be read") from None
 
 
-def clean(value: Any) -> Any:
+def clean(value: Any, deeper: int = _DEEPEST) -> Any:
     """Return a JSON value with tidy text in it.
 
     Raises:
-        ValueError: it holds a number that is not finite.
-        RecursionError: it is nested too deeply.
+        ValueError: it holds a number that is not finite, or is nested too deeply for those who read it later.
     """
     if isinstance(value, str):
         return tidy(value)
-    if isinstance(value, dict):
-        return {tidy(key): clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [clean(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("row holds a number too large for JSON (infinity)")
+        raise ValueError("holds a number too large for JSON (infinity)")
+    if isinstance(value, (dict, list)) and not deeper:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    if isinstance(value, dict):
+        return {tidy(key): clean(item, deeper - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item, deeper - 1) for item in value]
     return value
 
 
@@ -94,7 +94,7 @@ def _key(fields: dict[str, Any]) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, (dict, list, bool)):
-        raise ValueError(f"{name} is {_kind(value)}, not text or a number")
+        raise ValueError(f"has {_kind(value)} as {name}, not text or a number")
     return str(value)
 
 
@@ -105,7 +105,7 @@ def _take(fields: dict[str, Any], name: str, *, strict: bool) -> str:
         fields.pop(name, None)
         return "" if value is None else str(value)
     if strict:
-        raise ValueError(f"{name} is {_kind(value)}, not text")
+        raise ValueError(f"has {_kind(value)} as {name}, not text")
     return ""
 
 

@@ -1,78 +1,25 @@
-"""CSV, TSV, JSON and JSON Lines to documents, a row at a time.
+"""CSV and TSV to documents, a row at a time.
 
-Knows how each tells its rows apart; does not know what a row becomes.
+Knows cells, quotes and headers; does not know what a row becomes.
 """
 
 import csv
-import json
 from collections import deque
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 from instructsearch.errors import ReadError
 from instructsearch.readers.limits import Limits
-from instructsearch.readers.lines import Line, lines, whole
-from instructsearch.readers.rows import Rows, clean, parse
-from instructsearch.readers.text import decode, tidy
+from instructsearch.readers.lines import Line, lines
+from instructsearch.readers.rows import Rows
+from instructsearch.readers.text import decode
 from instructsearch.records import Document
 
-Rowwise = Iterator[Document | ReadError]
-_PATIENCE = 100  # lines that may all be no JSON before a file is taken for something else
+_PATIENCE = 20  # rows never closed, each of which has all that follows read anew
+Record = tuple[int, list[str] | ReadError]
 
 
-def read_jsonl(path: str, limits: Limits, *, gzipped: bool = False) -> Rowwise:
-    """Yield the document of each line of JSON, or why it is none.
-
-    Raises:
-        ReadError: the file as a whole cannot be read any further.
-    """
-    rows, bad = Rows(path), list[ReadError]()
-    patient = True
-    for number, line in lines(path, limits, gzipped=gzipped):
-        if not isinstance(line, ReadError) and not line.strip():
-            continue
-        try:
-            if isinstance(line, ReadError):
-                raise line
-            value = parse(line, f"{path}:{number}")
-        except ReadError as error:
-            if not patient:
-                yield error
-            elif len(bad := [*bad, error]) == _PATIENCE:
-                raise ReadError(path, f"not JSON Lines: none of the first {_PATIENCE} is; {bad[0].reason}") from None
-            continue
-        yield from bad
-        bad, patient = [], False
-        yield rows.document(number, value)
-    yield from bad
-
-
-def read_json(path: str, limits: Limits, *, gzipped: bool = False) -> Rowwise:
-    """Yield a document for each row of a list, or of the one list in an object; else one of the whole file's text.
-
-    A list counts as rows if any object in it has a `text`.
-
-    Raises:
-        ReadError: the file cannot be read or is no JSON.
-    """
-    value = parse(whole(path, limits, gzipped=gzipped), path)
-    lists = [value] if _is_rows(value) else [v for v in value.values() if _is_rows(v)] if isinstance(value, dict) else []
-    if len(lists) == 1:
-        rows = Rows(path)
-        for number, row in enumerate(lists[0], 1):
-            yield rows.document(number, row)
-        return
-    try:
-        text = json.dumps(clean(value), ensure_ascii=False, indent=1)
-    except RecursionError:
-        raise ReadError(path, "JSON nested too deeply") from None
-    except ValueError as error:
-        raise ReadError(path, str(error).replace("row", "file", 1)) from None
-    yield Document(path, text, metadata={"type": "json"}, format="code:json", source=path)
-
-
-def read_csv(path: str, limits: Limits, *, gzipped: bool = False, tabs: bool = False) -> Rowwise:
+def read_csv(path: str, limits: Limits, *, gzipped: bool = False, tabs: bool = False) -> Iterator[Document | ReadError]:
     """Yield the document of each row under the header; every cell is kept as the text that it is.
 
     Without a column `text`, the text is the row's cells, each after its column's name. In TSV a row is always one line.
@@ -98,11 +45,10 @@ def read_csv(path: str, limits: Limits, *, gzipped: bool = False, tabs: bool = F
             continue
         row: dict[str, Any] = dict(zip(header, cells, strict=False))
         if "text" not in header:
-            row["text"] = "\n".join(f"{name}: {cell}" for name, cell in row.items() if cell and name not in ("_id", "id"))
+            row["text"] = "\n".join(
+                f"{name}: {cell}" for name, cell in row.items() if cell and name not in ("_id", "id")
+            )
         yield rows.document(number, row)
-
-
-Record = tuple[int, list[str] | ReadError]
 
 
 def _tabbed(path: str, source: Iterator[Line], _: int) -> Iterator[Record]:
@@ -121,21 +67,99 @@ def _tabbed(path: str, source: Iterator[Line], _: int) -> Iterator[Record]:
 
 
 def _quoted(path: str, source: Iterator[Line], longest: int) -> Iterator[Record]:
-    """Yield the records of CSV. One that is never closed is refused, and those within it are read by themselves."""
-    csv.field_size_limit(max(csv.field_size_limit(), longest))  # of the process: only ever raised
+    """Yield the records of CSV. Where a quote is never closed, its row is refused and the lines after it read anew."""
+    csv.field_size_limit(max(csv.field_size_limit(), longest))  # holds for the whole process, so is only ever raised
     feed = _Feed(path, source, longest)
     delimiter = _delimiter(feed)
     reader = csv.reader(feed, delimiter=delimiter)
+    failed = 0
     while True:
-        feed.taken.clear()
+        feed.begin()
         try:
             cells = next(reader)
-            if not feed.ended or not feed.taken:
+            if not feed.ended:
                 yield feed.taken[0][0], cells
                 continue
-            error: Exception = _Unclosed()
+            reason = "a quote is opened and never closed"
         except StopIteration:
             return
-        except (ReadError, _Unclosed, csv.Error) as caught:
-            error = caught
-        ...
+        except _TooLong:
+            reason = f"a quote is not closed within the limit of {longest:,} bytes (row_bytes)"
+        except csv.Error as error:
+            reason = f"broken CSV: {error}"
+        except ReadError as error:
+            reason = "a quote is open where a line cannot be read"
+            yield feed.number, error
+        if feed.taken:
+            first = feed.taken[0][0]
+            yield first, ReadError(f"{path}:{first}", reason)
+            if (failed := failed + 1) == _PATIENCE:
+                raise ReadError(path, f"no CSV: {_PATIENCE} rows open a quote that is never closed")
+            feed.put_back()
+        reader = csv.reader(feed, delimiter=delimiter)
+
+
+class _TooLong(Exception):
+    """A record has taken more lines than it may."""
+
+
+class _Feed:
+    """Hands lines to the CSV reader and remembers those of the record at hand, to be read anew if it fails."""
+
+    def __init__(self, path: str, source: Iterator[Line], longest: int) -> None:
+        self._path, self._source, self._longest = path, source, longest
+        self._again: deque[Line] = deque()
+        self.taken: list[Line] = []
+        self.number = self._size = 0
+        self.ended = False
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        if self._size > self._longest:
+            raise _TooLong
+        line = self._again.popleft() if self._again else next(self._source, None)
+        if line is None:
+            self.ended = bool(self.taken)
+            raise StopIteration
+        self.number, content = line
+        if isinstance(content, ReadError):
+            raise content
+        text = decode(content, f"{self._path}:{self.number}")
+        self.taken.append(line)
+        self._size += len(content)
+        return text + "\n"
+
+    def begin(self) -> None:
+        """Forget the record at hand: another begins."""
+        self.taken.clear()
+        self._size, self.ended = 0, False
+
+    def peek(self) -> bytes:
+        """Return the first line without taking it."""
+        line = next(self._source, None)
+        if line is None or isinstance(line[1], ReadError):
+            self._again.extend([line] if line else [])
+            return b""
+        self._again.append(line)
+        return line[1]
+
+    def put_back(self) -> None:
+        """Give the lines of the record at hand back, but for its first."""
+        self._again.extendleft(reversed(self.taken[1:]))
+
+
+def _delimiter(feed: _Feed) -> str:
+    """Return the comma, or what stands for it in a header without one."""
+    header = feed.peek()
+    return next((sign for sign in ",;\t|" if sign.encode() in header), ",")
+
+
+def _columns(cells: list[str]) -> list[str]:
+    """Return the header's names, each once: a column without a name is called by its place."""
+    names: list[str] = []
+    for place, cell in enumerate(cells, 1):
+        name = cell.strip() or f"column_{place}"
+        names.append(name if name not in names else f"{name}_{place}")
+    return names

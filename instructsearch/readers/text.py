@@ -59,12 +59,10 @@ def decode(data: bytes, where: str, declared: str | None = None) -> str:
 def _not_in(encoding: str, data: bytes, error: UnicodeDecodeError) -> str:
     if any(byte < 0x20 and byte not in b"\t\n\r\f\x1b" for byte in data[:100_000]):
         return "binary, not text"
-    line = data.count(b"\n", 0, error.start) + 1
     name = encoding.removesuffix("-sig").upper()
-    return (
-        f"not {name} (byte 0x{data[error.start]:02x} in line {line}); convert it, "
-        "for example: iconv -f CP1252 -t UTF-8 OLD > NEW"
-    )
+    place = f" in line {data.count(bytes([10]), 0, error.start) + 1}" if b"\n" in data else ""
+    example = "iconv -f CP1252 -t UTF-8 OLD > NEW"
+    return f"not {name}: byte 0x{data[error.start]:02x}{place}; convert it, for example with: {example}"
 
 
 def open_file(path: str) -> BinaryIO:

@@ -98,6 +98,7 @@ def restore(writer: Writer, tables: Mapping[str, Iterable[tuple[str, Any]]], las
         for table in ("documents", "contents", "chunks"):
             if isinstance(last.get(table), int):
                 run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", [last[table], table])
+        run("INSERT INTO contents_fts(contents_fts) VALUES ('rebuild')")
         writer.generation_of("import")
 
 

@@ -4,7 +4,7 @@ A field is looked for in the document's metadata, then in the chunk's (page, hea
 Values are compared by type: the number 1, the text "1" and true are three things. A list matches when one element does.
 """
 
-from instructsearch.filters import All, Not, Test, Tree, Value
+from instructsearch.filters import All, Compare, Not, Tree, Value
 
 # facts that every document has without being given them; the user's own field of the same name comes first
 BUILT_IN = {
@@ -22,8 +22,8 @@ def condition(tree: Tree | None) -> tuple[str, Parameters]:
     """Return a SQL condition on a `chunks` row named `c`, and its parameters. None allows every row."""
     if tree is None:
         return "1", []
-    if isinstance(tree, Test):
-        return _test(tree)
+    if isinstance(tree, Compare):
+        return _compared(tree)
     if isinstance(tree, Not):
         inner, parameters = condition(tree.part)
         return f"NOT ({inner})", parameters
@@ -34,7 +34,7 @@ def condition(tree: Tree | None) -> tuple[str, Parameters]:
     return "(" + word.join(sql for sql, _ in joined) + ")", [value for _, values in joined for value in values]
 
 
-def _test(test: Test) -> tuple[str, Parameters]:
+def _compared(test: Compare) -> tuple[str, Parameters]:
     paths = _paths(test.field)
     one, values = _compare(test, "e.type", "e.atom")
     inner: Parameters = [value for path in paths for value in (path, *values)]
@@ -53,7 +53,7 @@ def _test(test: Test) -> tuple[str, Parameters]:
     )
     parameters += inner
     if test.operator in ("=", "in") and None in (test.value if isinstance(test.value, tuple) else (test.value,)):
-        present, present_parameters = _test(Test(test.field, "exists", True))
+        present, present_parameters = _compared(Compare(test.field, "exists", True))
         return f"({sql} OR NOT {present})", [*parameters, *present_parameters]
     return sql, parameters
 
@@ -67,7 +67,7 @@ def _paths(field: str) -> list[str]:
 _NUMBERS = "('integer', 'real')"
 
 
-def _compare(test: Test, kind: str, value: str) -> tuple[str, Parameters]:
+def _compare(test: Compare, kind: str, value: str) -> tuple[str, Parameters]:
     if test.operator == "exists":
         return f"{kind} <> 'null'", []
     if test.operator == "in":

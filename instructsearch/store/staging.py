@@ -75,6 +75,7 @@ class Staging:
         values = [chunk.digest, chunk.context, chunk.text]
         added = self._run("INSERT INTO contents (digest, context, text, state) VALUES (?,?,?,2)", values).lastrowid
         assert added is not None
+        self._run("INSERT INTO contents_fts(rowid, context, text) VALUES (?,?,?)", [added, *values[1:]])
         return added
 
     def contents(self) -> list[int]:

@@ -163,6 +163,10 @@ class Writer(Snapshot):
                     self._list_segment(view_id, segment, generation)
                 self._replace_index(view_id, index)
             self._staging.clear()
+            self._connection.execute(
+                "INSERT INTO contents_fts(contents_fts, rowid, context, text)"
+                " SELECT 'delete', id, context, text FROM contents WHERE state <> 1"
+            )
             self._connection.execute("DELETE FROM contents WHERE state <> 1")
             self._connection.execute("INSERT INTO contents_fts(contents_fts) VALUES ('optimize')")
 

@@ -1,0 +1,46 @@
+# Two commands: `make run` to see it work, `make test` to prove it. Both start from a bare clone.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ROOT   ?= indexes
+
+.PHONY: install run test test-slow test-gpu lint bench clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# torch first and by its exact version, so that a CPU build is taken where one is offered
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu]'
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu,test]'
+	@touch $@
+
+run: install
+	@$(BIN)/instructsearch index --root $(ROOT) -c stdlib --glob '*.py' \
+		$$($(BIN)/python -c 'import os, email, http, json, logging, asyncio; print(*(os.path.dirname(m.__file__) for m in (email, http, json, logging, asyncio)))')
+	@echo; echo '$$ instructsearch search "rotate the log file when it gets too big" -c stdlib -k 3'
+	@$(BIN)/instructsearch search --root $(ROOT) "rotate the log file when it gets too big" -c stdlib -k 3
+	@echo '$$ instructsearch search "wait for several coroutines at once" -c stdlib -k 3'
+	@$(BIN)/instructsearch search --root $(ROOT) "wait for several coroutines at once" -c stdlib -k 3
+
+test: $(VENV)/tested lint
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/tested
+	$(BIN)/python -m pytest -q -m slow
+
+test-gpu: $(VENV)/tested
+	$(BIN)/python -m pytest -q -m gpu
+
+lint: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
