@@ -187,7 +187,7 @@ def _hits(snapshot: Snapshot, query: Query, rows: Sequence[ViewRow], found: Sequ
             score=one.score,
             document=(place := places[one.chunk]).document,
             chunk=one.chunk,
-            title=place.title,
+            title=place.title or Path(place.source).name,
             text=place.text,
             start=place.start,
             end=place.end,

@@ -15,6 +15,7 @@ from instructsearch.errors import UnknownPlugin
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "embedders": {
+        "answer": "instructsearch.embed.answer:AnswerEmbedder",
         "encoder": "instructsearch.embed.encoder:Encoder",
         "hash": "instructsearch.embed.hashed:HashEmbedder",
     },

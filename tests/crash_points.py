@@ -207,6 +207,7 @@ def play(name, place):
             raise AssertionError(f"{name}, point {fatal} of {total}: neither old nor new: {left}")
         asserted(forked(lambda: operate(operation, place, 0)))
         assert asserted(forked(lambda: state(place))) == new, f"{name}, point {fatal}: the next run did not complete"
+        asserted(forked(lambda: opened(place).add([]) and None))
         stray = asserted(forked(lambda: opened(place).check().notes))
         assert not stray, f"{name}, point {fatal}: {stray}"
     return {"points": total, **outcomes}

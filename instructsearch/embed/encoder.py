@@ -4,7 +4,8 @@ Knows precision and devices; what surrounds the network is Pooled's.
 """
 
 import copy
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from instructsearch.embed.network import Network
 from instructsearch.embed.pooled import Pooled
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray
+from instructsearch.embed.selfcheck import check_at_load
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadIndex, BadProfile
 from instructsearch.records import Role
@@ -31,25 +33,44 @@ class Encoder(Pooled):
     """
 
     bulk = 16_384  # tokens a call from which queries are embedded in bfloat16 too
+    maker: type[Network] = Network
 
     def __init__(
-        self, profile: Profile, *, device: str = "auto", precision: Precision = "auto", network: Network | None = None
+        self,
+        profile: Profile,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        network: Network | None = None,
+        check: bool = True,
     ) -> None:
         super().__init__(profile, locate(profile), choose_device(device))
         self.precision: Precision = precision
-        self._network = (network or Network(profile, self.folder)).to(self.device)
-        self._halved: Network | None = None
-        if profile.dim > self._network.width:
-            raise BadProfile(f"{profile.name}: dim is {profile.dim}, and the model gives {self._network.width}")
+        self._lock = threading.RLock()
+        self._networks: dict[tuple[str, torch.dtype], Network] = {}
+        if network is not None:
+            self._networks[profile.document_adapter, torch.float32] = network.to(self.device)
+        width = self.network().width
+        if profile.dim > width:
+            raise BadProfile(f"{profile.name}: dim is {profile.dim}, and the model gives {width}")
+        if check:
+            check_at_load(self)
 
-    def network(self, dtype: torch.dtype = torch.float32) -> Network:
-        """Return the network in this precision; the halved copy is made when first asked for."""
-        if dtype == torch.float32:
-            return self._network
-        if self._halved is None:
-            self._halved = copy.deepcopy(self._network)
-            self._halved.backbone.to(dtype)
-        return self._halved
+    def network(self, dtype: torch.dtype = torch.float32, role: Role = "document") -> Network:
+        """Return the network of a role in this precision; another adapter's, or the halved copy, is made when asked for.
+
+        Raises:
+            BadProfile, ModelDamaged: as when the model is loaded.
+        """
+        key = (self.profile.adapter(role), dtype)
+        with self._lock:
+            if key not in self._networks and dtype == torch.float32:
+                self._networks[key] = self.maker(self.profile, self.folder, role).to(self.device)
+            elif key not in self._networks:
+                halved = copy.deepcopy(self.network(torch.float32, role))
+                halved.backbone.to(dtype)
+                self._networks[key] = halved
+            return self._networks[key]
 
     def _dtype(self, tokens: int, role: Role) -> torch.dtype:
         if self.precision != "auto":
@@ -60,7 +81,12 @@ class Encoder(Pooled):
     def _vectors(
         self, batches: Iterable[Batch], tokens: int, role: Role
     ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
-        network = self.network(self._dtype(tokens, role))
+        return self._vectors_in(self._dtype(tokens, role), batches, role)
+
+    def _vectors_in(
+        self, dtype: torch.dtype, batches: Iterable[Batch], role: Role = "document"
+    ) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
+        network = self.network(dtype, role)
         with torch.inference_mode():
             for batch in batches:
                 ids, attention, weights = (

@@ -5,7 +5,7 @@ Knows nothing of files, tokens or tensors; it is as light as the standard librar
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -14,9 +14,12 @@ from instructsearch.records import Role, fingerprint
 
 Pooling = Literal["mean", "cls", "last", "weighted", "mask"]
 Side = Literal["right", "left"]
+Attention = Literal["as configured", "causal", "bidirectional"]
 
 _FIELD = re.compile(r"\{(\w*)\}")
-_DESCRIPTIVE = frozenset({"name", "description", "licence", "query_instruction", "remote_code"})
+_DESCRIPTIVE = frozenset(
+    {"name", "description", "licence", "query_instruction", "remote_code", "refused", "aliases", "dims"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,23 @@ class Profile:
     Templates hold `{text}` once and `{instruction}` at most once. The plain ones serve when no instruction is given;
     where they are empty, a template with `{instruction}` gives way to the text alone. Pooling weighs the last hidden
     states: `mean`, `cls` (first token), `last`, `weighted` (by position, SGPT) or `mask` (the mean over mask tokens).
-    Where `pool_includes_instruction` is false, tokens of the template around the text are left out of it.
-    `add_bos` and `add_eos` enforce the token where the tokenizer's own files forget it. `post` names layers applied to
-    the pooled vector in order (folders of the model, `layer_norm`); `dim` may be less than the model's own width, if
-    it was trained so (Matryoshka). `max_tokens` counts the template and the special tokens too.
+    `layer` takes them from a layer before the last (kind `answer`). Where `pool_includes_instruction` is false, tokens
+    of the template around the text are left out. Left truncation spares what stands before the text in the template,
+    unless it `truncates_head`, as a tokenizer does that is given the whole prompt.
+    `add_bos` and `add_eos` enforce the token where the tokenizer's own files forget it; `eos_token` names it where it
+    is not the tokenizer's own. `query_end` is put after a query that ends in none of `.?!` when an instruction
+    follows. `lowercase` folds what a tokenizer's files leave as it is. `attention` overrules a configuration that does
+    not say how the model was trained. `query_adapter` and `document_adapter` are LoRA weights merged into the model
+    for that role: a folder in it, any other folder, or a hub id with `@revision`.
 
-    `name`, `description`, `licence` and the `query_instruction` that is suggested where the user gives none change no
-    vector; nor do, where `files` is given, `model` and `revision`.
+    `post` names what is applied to the pooled vector in order: folders of the model with a Dense or LayerNorm,
+    `layer_norm` (without weights), `normalize`; `{dim}` in them stands for the dimension. `dim` may be less than the
+    model's own width, if it was trained so (Matryoshka): then `dims` lists what may be chosen. `max_tokens` counts the
+    template and the special tokens too.
+
+    `name`, `aliases`, `description`, `licence`, `dims` and the `query_instruction` that is suggested where the user
+    gives none change no vector; nor do, where `files` is given, `model` and `revision`. `refused` says why this package
+    cannot reproduce the model; it is listed, and never loaded.
 
     Raises:
         BadProfile: a field is missing, contradicts another or has the wrong type.
@@ -52,18 +65,29 @@ class Profile:
     plain_query_template: str = ""
     plain_document_template: str = ""
     pooling: Pooling = "mean"
+    layer: int = 0
     pool_includes_instruction: bool = True
     padding_side: Side = "right"
     truncation_side: Side = "right"
+    truncates_head: bool = False
     add_bos: bool = False
     add_eos: bool = False
+    eos_token: str = ""
+    query_end: str = ""
+    lowercase: bool = False
+    attention: Attention = "as configured"
+    query_adapter: str = ""
+    document_adapter: str = ""
     post: tuple[str, ...] = ()
     dim: int = 0
+    dims: tuple[int, ...] = ()
     max_tokens: int = 512
     remote_code: bool = False
     query_instruction: str = ""
     description: str = ""
     licence: str = ""
+    aliases: tuple[str, ...] = ()
+    refused: str = ""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -103,14 +127,37 @@ class Profile:
     def _template(self, role: Role) -> str:
         return self.query_template if role == "query" else self.document_template
 
+    def adapter(self, role: Role) -> str:
+        """Return the LoRA weights for this role, or an empty string."""
+        return self.query_adapter if role == "query" else self.document_adapter
+
+    def at(self, dim: int) -> "Profile":
+        """Return this profile at another of the dimensions that its model was trained for.
+
+        Raises:
+            BadProfile: it was not trained for that one.
+        """
+        if dim == self.dim:
+            return self
+        if dim not in self.dims:
+            offered = f"it has {', '.join(map(str, self.dims))}" if self.dims else f"it has only {self.dim}"
+            raise BadProfile(f"{self.name} was not trained for dimension {dim}; {offered}")
+        return replace(self, name=f"{self.name}@{dim}", dim=dim)
+
     def around(self, instruction: str, role: Role) -> tuple[str, str]:
-        """Return what stands before and after the text under this instruction."""
+        """Return what stands before and after a text under this instruction."""
         template = self._template(role)
         if not instruction:
             plain = self.plain_query_template if role == "query" else self.plain_document_template
             template = plain or ("{text}" if "{instruction}" in template else template)
         head, _, tail = template.partition("{text}")
         return head.replace("{instruction}", instruction), tail.replace("{instruction}", instruction)
+
+    def ended(self, text: str, instruction: str, role: Role) -> str:
+        """Return the text with the `query_end` that the template asks for before an instruction."""
+        if role == "document" or not instruction or not self.query_end or text.rstrip()[-1:] in {"", ".", "?", "!"}:
+            return text
+        return text + self.query_end
 
     @property
     def sha256(self) -> str:
@@ -163,7 +210,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "pooling": get_args(Pooling),
     "padding_side": get_args(Side),
     "truncation_side": get_args(Side),
+    "attention": get_args(Attention),
 }
+_ELEMENTS: dict[str, type] = {"post": str, "aliases": str, "dims": int}
 
 
 def _default(name: str) -> Any:
@@ -179,6 +228,8 @@ def _check_type(profile: str, name: str, value: Any) -> None:
     wanted = Mapping if isinstance(sample, Mapping) else type(sample)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise BadProfile(f"profile {profile!r}: {name} must be {wanted.__name__.lower()}, not {value!r}")
+    if name in _ELEMENTS and not all(type(each) is _ELEMENTS[name] for each in value):
+        raise BadProfile(f"profile {profile!r}: {name} must hold {_ELEMENTS[name].__name__}s, not {list(value)!r}")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise BadProfile(f"profile {profile!r}: {name} is {value!r}; it must be one of {', '.join(_CHOICES[name])}")
 

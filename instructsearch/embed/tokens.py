@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, normalizers
 
+from instructsearch.embed.older_tokenizer import older_tokenizer
 from instructsearch.embed.profile import Profile
 from instructsearch.errors import BadProfile, ModelDamaged, ModelNotFound, TooLong
 from instructsearch.records import Role
@@ -38,14 +39,17 @@ class Tokeniser:
     def __init__(self, profile: Profile, folder: Path) -> None:
         self.profile = profile
         path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelNotFound(f"{profile.name}: {folder} has no tokenizer.json; save the model with a fast tokenizer")
         try:
-            self.tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+            self.tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else older_tokenizer(profile.name, folder)
+        except ModelNotFound:
+            raise
         except Exception as error:  # the Rust side raises a bare Exception
             raise ModelDamaged(f"{profile.name}: {path} cannot be read: {error}") from None
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
+        if profile.lowercase:
+            theirs = self.tokenizer.normalizer
+            self.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([theirs] if theirs else [])])
         self._special = _special_ids(folder, self.tokenizer)
         self.before, self.after = self._surrounding()
         self.pad_id = self._special.get("pad_token", 0)
@@ -65,6 +69,11 @@ class Tokeniser:
         return before, after
 
     def _id(self, name: str) -> int:
+        if name == "eos_token" and self.profile.eos_token:
+            found = self.tokenizer.token_to_id(self.profile.eos_token)
+            if found is None:
+                raise BadProfile(f"{self.profile.name}: its tokenizer has no token {self.profile.eos_token!r}")
+            return int(found)
         if name not in self._special:
             raise BadProfile(f"{self.profile.name}: the profile asks for a {name}, and the tokenizer has none")
         return self._special[name]
@@ -100,7 +109,7 @@ class Tokeniser:
             self.room(instruction, role)
         rows: list[Tokens] = []
         for start in range(0, len(pairs), _SLAB):  # an Encoding takes a hundred times the room of its ids
-            slab = pairs[start : start + _SLAB]
+            slab = [(each, self.profile.ended(text, each, role)) for each, text in pairs[start : start + _SLAB]]
             whole = [surroundings[each][0] + text + surroundings[each][1] for each, text in slab]
             encodings = self._encode(whole, offsets=any(map(any, surroundings.values())))
             for encoding, (instruction, text) in zip(encodings, slab, strict=True):
@@ -116,14 +125,15 @@ class Tokeniser:
 
     def _place(self, encoding: Encoding, text: str, head: str, tail: str) -> Tokens:
         ids = encoding.ids
-        start = _token_at(encoding, len(head), len(head) + len(text)) if head else 0
-        end = _token_at(encoding, len(head) + len(text), len(head) + len(text) + len(tail)) if tail else len(ids)
+        start, end = _bounds(encoding, text, head, tail)
         room = self.profile.max_tokens - len(self.before) - len(self.after) - start - (len(ids) - end)
         surplus = max(0, end - start - max(room, 0))
         if surplus and self.profile.truncation_side == "right":
             ids = ids[: end - surplus] + ids[end:]
         elif surplus:
-            ids = ids[:start] + ids[start + surplus :]
+            spared = 0 if self.profile.truncates_head else start
+            ids = ids[:spared] + ids[spared + surplus :]
+            start = max(spared, start - surplus)
         end -= surplus
         row = [*self.before, *ids, *self.after] or [self.pad_id]
         first, last = 0, len(row)
@@ -135,6 +145,14 @@ class Tokeniser:
                 first, last = 0, len(row)
         return Tokens(np.asarray(row, np.int32), first, last, surplus > 0)
 
+    def found(self, text: str, instruction: str, role: Role) -> str:
+        """Return the part of the prompt that is covered by the tokens that count as the text's."""
+        head, tail = self.profile.around(instruction, role)
+        [encoding] = self._encode([head + text + tail], offsets=True)
+        start, end = _bounds(encoding, text, head, tail)
+        spans = encoding.offsets[start:end]
+        return (head + text + tail)[spans[0][0] : spans[-1][1]] if spans else ""
+
     def weights(self, tokens: Tokens) -> NDArray[np.float32]:
         """Return the pooling weight of each token, summing to one.
 
@@ -144,7 +162,7 @@ class Tokeniser:
         weights = np.zeros(len(tokens.ids), np.float32)
         pooling = self.profile.pooling
         if pooling == "cls":
-            weights[0] = 1
+            weights[tokens.first] = 1
         elif pooling == "last":
             weights[-1] = 1
         elif pooling == "mask":
@@ -157,6 +175,13 @@ class Tokeniser:
             weights[tokens.first : tokens.last] = 1
         weights /= weights.sum()
         return weights
+
+
+def _bounds(encoding: Encoding, text: str, head: str, tail: str) -> tuple[int, int]:
+    """Return the indices of the text's first token and of the first one after it."""
+    start = _token_at(encoding, len(head), len(head) + len(text)) if head else 0
+    behind = len(head) + len(text)
+    return start, _token_at(encoding, behind, behind + len(tail)) if tail else len(encoding.ids)
 
 
 def _token_at(encoding: Encoding, start: int, end: int) -> int:

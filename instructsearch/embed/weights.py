@@ -6,6 +6,7 @@ Knows files and their digests; not what is in them. Goes to the network only for
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import tempfile
@@ -16,6 +17,7 @@ from instructsearch.errors import ModelDamaged, ModelNotFound
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.toml")
+log = logging.getLogger("instructsearch.embed")
 
 
 def cache_folder() -> Path:
@@ -47,8 +49,8 @@ def locate(profile: Profile) -> Path:
     return folder
 
 
-def model_folder(model: str, revision: str = "") -> Path:
-    """Return the local folder that a profile's `model` refers to.
+def model_folder(model: str, revision: str = "", *, fetch: bool = True) -> Path:
+    """Return the local folder that a profile's `model` refers to; without `fetch`, never go to the network.
 
     Raises:
         ModelNotFound: the message says what would bring it.
@@ -63,8 +65,33 @@ def model_folder(model: str, revision: str = "") -> Path:
     if path.is_dir():
         return path
     if is_hub_id(model):
-        return _hub_folder(model, revision)
+        return _hub_folder(model, revision, fetch=fetch)
     raise ModelNotFound(f"no model folder {model!r} here")
+
+
+def adapter_folder(adapter: str, folder: Path, *, fetch: bool = True) -> Path:
+    """Return the folder of LoRA weights: one inside the model's, a local one, or that of a hub id with `@revision`.
+
+    Raises:
+        ModelNotFound: the message says what would bring it.
+    """
+    if (folder / adapter).is_dir():
+        return folder / adapter
+    name, _, revision = adapter.partition("@")
+    return model_folder(name, revision, fetch=fetch)
+
+
+def is_here(profile: Profile) -> bool:
+    """Say whether a profile's weights are on this machine, without going to the network or reading them."""
+    if not profile.model:
+        return True
+    adapters = {profile.query_adapter, profile.document_adapter} - {""}
+    try:
+        folder = model_folder(profile.model, profile.revision, fetch=False)
+        folders = [folder, *(adapter_folder(each, folder, fetch=False) for each in adapters)]
+    except ModelNotFound:
+        return False
+    return all(any(each.glob("*.safetensors")) for each in folders)
 
 
 def is_hub_id(model: str) -> bool:
@@ -72,18 +99,22 @@ def is_hub_id(model: str) -> bool:
     return _HUB_ID.fullmatch(model) is not None
 
 
-def _hub_folder(model: str, revision: str) -> Path:
+def _hub_folder(model: str, revision: str, *, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     try:
-        return Path(snapshot_download(model, revision=revision or None, local_files_only=True))
+        folder = Path(snapshot_download(model, revision=revision or None, local_files_only=True))
+        if offline or not fetch or any(folder.glob("*.safetensors")):  # else a download was broken off
+            return folder
     except LocalEntryNotFoundError:
         pass
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if offline or not fetch:
         raise ModelNotFound(
             f"{model} is not in the local Hugging Face cache and HF_HUB_OFFLINE is set; unset it or give a folder"
         )
+    log.info("fetching %s from the Hugging Face hub", model)
     try:
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_WANTED)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:

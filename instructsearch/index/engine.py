@@ -21,6 +21,8 @@ SEED = 1234
 EF_CONSTRUCTION = 80
 EF_SEARCH = 128
 MOST_EF = 2048
+MOST_LISTS = 0.5  # of all lists: beyond, an exact scan costs about the same
+SEEN_A_RESULT = 20  # rows that IVF should look at for each wanted
 
 _TYPES = {"SQ8": "QT_8bit", "SQfp16": "QT_fp16", "SQbf16": "QT_bf16"}
 
@@ -33,7 +35,7 @@ def empty(spec: Spec, dim: int) -> Any:
     if spec.family == "IVF":
         index.cp.seed = SEED
         index.cp.min_points_per_centroid = 1  # resolve() has seen to it that there are enough
-        index.nprobe = probes(spec, 1.0)  # what a GPU copy goes by; the CPU is told with each search
+        index.nprobe = probes(spec)  # what a GPU copy goes by; the CPU is told with each search
     return index
 
 
@@ -93,22 +95,24 @@ def _same_shape(index: Any, dim: int, rows: int) -> bool:
     return bool(index.d == dim and index.ntotal == rows)
 
 
-def probes(spec: Spec, share: float) -> int:
-    """Return how many IVF lists to visit when `share` of the rows may be found: so many that as many pass as of all."""
-    return math.ceil(max(8.0, 0.75 * math.sqrt(spec.size)) / share)
+def probes(spec: Spec) -> int:
+    """Return how many IVF lists to visit, which is twice and a quarter the root of their number."""
+    return math.ceil(2.25 * math.sqrt(spec.size))
 
 
-def parameters(spec: Spec, k: int, share: float, keep: BoolArray | None) -> Any | None:
-    """Return FAISS's parameters for one search, None when the index would have to visit so much that a scan is better.
+def parameters(spec: Spec, k: int, rows: int, keep: BoolArray | None) -> Any | None:
+    """Return FAISS's parameters for one search, None when it would have to visit so much that a scan is better.
 
-    `keep` marks the positions that may be found, `share` of all; None means all.
+    `keep` marks the positions that may be found, of `rows`; None means all. HNSW and IVF look at a part of the rows, so
+    the fewer may be found the further they look, that as many of them are seen as without a filter.
     """
+    matches = rows if keep is None else max(1, int(np.count_nonzero(keep)))
     # FAISS does not copy the bitmap; its Python selector and parameters hold on to it.
     chosen = {} if keep is None else {"sel": faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))}
     if spec.family == "IVF":
-        lists = probes(spec, share)
-        return faiss.SearchParametersIVF(nprobe=lists, **chosen) if lists <= spec.size // 2 else None
+        lists = math.ceil(max(probes(spec) * rows, SEEN_A_RESULT * k * spec.size) / matches)
+        return faiss.SearchParametersIVF(nprobe=lists, **chosen) if lists <= MOST_LISTS * spec.size else None
     if spec.family == "HNSW":
-        effort = math.ceil(max(EF_SEARCH, 2 * k) / share)
+        effort = math.ceil(max(EF_SEARCH, 2 * k) * rows / matches)
         return faiss.SearchParametersHNSW(efSearch=effort, **chosen) if effort <= MOST_EF else None
     return faiss.SearchParameters(**chosen)

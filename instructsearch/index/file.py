@@ -124,7 +124,8 @@ def _load(path: Path, size: int) -> Any:
         faiss.set_deserialization_vector_byte_limit(size)
         faiss.set_deserialization_loop_limit(_LOOPS)
         try:
-            return faiss.downcast_index(faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC))
+            # comes downcast already; downcasting it again would leave a copy whose memory nobody owns
+            return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
         except (RuntimeError, MemoryError) as error:
             raise CollectionDamaged(_altered(path, "FAISS cannot read it")) from error
         finally:

@@ -17,8 +17,8 @@ ALLOWED = (
 )
 
 # Thresholds and defaults measured by benchmarks/index.py; its table says at what recall.
-AUTO_IVF_ROWS = 50_000
-STORAGE = "SQfp16"
+AUTO_IVF_ROWS = 200_000
+STORAGE = "SQ8"
 ROWS_A_LIST = 39  # k-means on fewer rows a list is noise, and FAISS warns about it on stderr
 
 _GRAMMAR = re.compile(r"(?:(?P<family>HNSW|IVF)(?P<size>[1-9]\d{0,5})?(?:,(?P<storage>\w+))?|(?P<flat>\w+))")
@@ -71,6 +71,6 @@ def resolve(spec: str, rows: int) -> str:
 
 
 def _lists(rows: int) -> int:
-    """Return the power of two nearest to four times the root of the rows, as long as k-means has enough rows a list."""
-    wanted = min(4 * math.sqrt(rows), rows / ROWS_A_LIST)
+    """Return the power of two nearest to twice the root of the rows, as long as k-means has enough rows a list."""
+    wanted = min(2 * math.sqrt(rows), rows / ROWS_A_LIST)
     return 1 << max(0, min(16, math.floor(math.log2(max(1.0, wanted)) + 0.5)))

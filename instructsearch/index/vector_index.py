@@ -22,13 +22,14 @@ IdArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Block = tuple[IdArray, FloatArray]
 
-FEW_ROWS = 4096  # so few allowed rows are always scanned: under a millisecond for one query
+FEW_ROWS = 4096  # so few allowed rows are always scanned, and so are 5% of all up to a number that is still quick
 FEW_SHARE = 0.05
-BATCH = 16  # from so many queries on, BLAS over float32 beats FAISS over flat codes, which takes them one by one
-TIE = 4e-6  # float32 sums of the same unit vectors in another order differ by less
+FEW_AT_MOST = 100_000
+BATCH = 8  # from so many queries on, BLAS over float32 beats FAISS over flat codes, which takes them one by one
 CHUNK = 1 << 23  # numbers added at once: 32 MiB
 SAMPLE = 1 << 26  # numbers trained on at most: 256 MiB
-SAMPLE_A_LIST = 128
+SAMPLE_A_LIST = 64
+SAMPLE_FLAT = 65_536  # rows that SQ8 takes its ranges from
 
 
 class VectorIndex:
@@ -66,8 +67,8 @@ class VectorIndex:
         return self.spec != "Flat" or self._gpu is not None
 
     def depth(self, k: int) -> int:
-        """Return how many candidates to ask for, so that the best k by exact score are among them."""
-        return 2 * k + 20 if self.approximate else k
+        """Return how many candidates to ask for, so that rounded codes do not push the best k out of them."""
+        return k + max(10, min(k, 100)) if self.approximate else k
 
     # Making
 
@@ -84,19 +85,19 @@ class VectorIndex:
     ) -> "VectorIndex":
         """Index the rows of all blocks (ids ascending, vectors (n, dim)) but the `denied` ids.
 
-        Positions follow ids, the training sample is evenly spaced and seeded, so that equal rows give an equal index on
-        the CPU however they are cut into blocks. Memory: the index, the ids, and at most 300 MiB. `progress` is called
-        with the number of rows just added.
+        Where two blocks hold an id the later one counts. Positions follow ids, and the training sample is evenly spaced
+        and seeded, so that equal rows give an equal index on the CPU however they are cut into blocks. Memory: the
+        index, the ids, and at most 300 MiB. `progress` is called with the number of rows just added.
 
         Raises:
             BadIndex: the spec is not allowed, or the device is not there.
             BadVector: a vector is not finite.
-            ValueError: no row, an id twice, or vectors that are not float32 (n, dim).
+            ValueError: no row, an id twice in a block, or vectors that are not float32 (n, dim).
         """
         rows = _Rows(list(blocks), dim, denied)
         plan = Spec.parse(resolve(spec, len(rows.ids)))
         target = devices.choose(device)
-        sample = min(len(rows.ids), SAMPLE // dim, SAMPLE_A_LIST * max(plan.size, 512))
+        sample = min(len(rows.ids), SAMPLE // dim, max(SAMPLE_FLAT, SAMPLE_A_LIST * plan.size))
         index = engine.empty(plan, dim)
         # Only IVF is worth making there: it is what trains. The rest are encoded and copied over.
         away = plan.family == "IVF" and target != "cpu" and devices.fits(plan)
@@ -135,13 +136,13 @@ class VectorIndex:
         """Return ids (m, k) padded with -1 and scores (m, k) padded with -inf, best first; None means: scan instead.
 
         `allowed` and `denied` are ascending ids; `allowed` None lets every row in, empty none. A result is complete: it
-        has min(k, rows that may be found) rows for every query. None is returned where that cannot be promised, and
-        where a scan costs no more: few allowed rows, a filter that HNSW or IVF would lose its way in, a batch over flat
-        codes, a tie across the k-th place of Flat. Safe for several threads at once.
+        has min(k, rows that may be found) rows for every query. None is returned where that cannot be promised and
+        where a scan costs no more: Flat on the CPU, which is a scan; a batch over other flat codes; few allowed rows; a
+        filter that HNSW or IVF would lose its way in. Safe for several threads at once.
 
         Raises:
             BadVector: a query is not finite float32 of the index's dimension.
-            CollectionDamaged: the index proposes what it cannot hold.
+            CollectionDamaged: FAISS fails on what the file holds.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dim or not np.isfinite(queries).all():
             raise BadVector(f"queries must be finite and of {self.dim} dimensions, not of shape {queries.shape}")
@@ -151,38 +152,29 @@ class VectorIndex:
         wanted = min(k, matches)
         if wanted == 0 or not len(queries):
             return _padded(queries, k)
-        if allowed is not None and matches <= max(FEW_ROWS, 10 * k, FEW_SHARE * self.rows):
+        if allowed is not None and matches <= max(FEW_ROWS, 10 * k, min(FEW_AT_MOST, FEW_SHARE * self.rows)):
             return None
         lost = self.rows - matches
         if self._gpu is not None and allowed is None and wanted + lost <= min(self._gpu.most, self.rows):
             scores, places = self._gpu.search(queries, wanted + lost)
         else:
-            answer = self._on_cpu(queries, wanted, matches, keep)
-            if answer is None:
+            chosen = None
+            if self.spec != "Flat" and (self._spec.family or len(queries) < BATCH):
+                chosen = engine.parameters(self._spec, wanted, self.rows, keep)
+            if chosen is None:
                 return None
-            scores, places = answer
+            try:
+                scores, places = self._index.search(queries, wanted, params=chosen)
+            except RuntimeError as error:
+                raise CollectionDamaged(f"the {self.spec} index fails to search; run check --repair") from error
         return self._table(scores, places, keep, wanted, k)
-
-    def _on_cpu(
-        self, queries: FloatArray, wanted: int, matches: int, keep: BoolArray | None
-    ) -> tuple[FloatArray, IdArray] | None:
-        if not self._spec.family and len(queries) >= BATCH:
-            return None
-        chosen = engine.parameters(self._spec, wanted, matches / self.rows, keep)
-        if chosen is None:
-            return None
-        one_more = min(wanted + 1, matches) if self.spec == "Flat" else wanted
-        scores, places = self._index.search(queries, one_more, params=chosen)
-        if one_more > wanted and (scores[:, wanted] > scores[:, wanted - 1] - TIE).any():
-            return None
-        return scores[:, :wanted], places[:, :wanted]
 
     def _table(
         self, scores: FloatArray, places: IdArray, keep: BoolArray | None, wanted: int, k: int
     ) -> tuple[IdArray, FloatArray] | None:
-        if places.max() >= self.rows or places.min() < -1:
-            raise CollectionDamaged(f"the {self.spec} index proposes a row that it does not hold; run check --repair")
-        found = places >= 0
+        # What a damaged file proposes beyond its rows is not found, and a scan answers instead.
+        found = (places >= 0) & (places < self.rows)
+        places = np.where(found, places, 0)
         if keep is not None:
             found &= keep[places]
         if (np.count_nonzero(found, axis=1) < wanted).any():
@@ -212,10 +204,15 @@ class _Rows:
 
     def __init__(self, blocks: list[Block], dim: int, denied: IdArray | None) -> None:
         for ids, vectors in blocks:
+            if len(ids) and (ids[0] < 0 or not (ids[1:] > ids[:-1]).all()):
+                raise ValueError("the ids of a block must be ascending, unique and not negative")
             if vectors.dtype != np.float32 or vectors.shape != (len(ids), dim):
                 raise ValueError(f"{len(ids)} rows of {dim} float32 expected, not {vectors.dtype} {vectors.shape}")
         ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in blocks)])
         order = np.argsort(ids, kind="stable")
+        last = np.ones(len(ids), np.bool_)
+        last[:-1] = ids[order][1:] != ids[order][:-1]
+        order = order[last]
         if denied is not None and len(denied):
             order = order[~np.isin(ids[order], denied)]
         self.ids: IdArray = ids[order]
@@ -223,8 +220,8 @@ class _Rows:
         self._blocks = blocks
         self._starts = np.cumsum([0, *(len(ids) for ids, _ in blocks)])
         self._dim = dim
-        if not len(self.ids) or self.ids[0] < 0 or not (self.ids[1:] > self.ids[:-1]).all():
-            raise ValueError("an index needs rows, each of an id of its own that is not negative")
+        if not len(self.ids):
+            raise ValueError("an index needs rows")
 
     def at(self, places: IdArray) -> FloatArray:
         """Return the vectors at some positions."""

@@ -46,9 +46,7 @@ def rules_of(folder: str) -> Iterator[Rules]:
 
 def compiled(patterns: Iterable[str]) -> GitIgnoreSpec:
     """Return patterns in the manner of .gitignore; one that is malformed matches nothing, as in git."""
-    return GitIgnoreSpec(
-        [pattern for line in patterns if is_pattern(line) for pattern in GitIgnoreSpec.from_lines([line])]
-    )
+    return GitIgnoreSpec.from_lines([line for line in patterns if is_pattern(line)])
 
 
 def is_pattern(line: str) -> bool:

@@ -6,10 +6,11 @@ those of MDX, which is therefore read where it can be stopped.
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from instructsearch.readers.text import without_data
+from instructsearch.readers.limits import Limits
+from instructsearch.readers.text import decode, tidy, without_data
 from instructsearch.records import Document, Mark
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
@@ -70,14 +71,19 @@ def markdown(text: str, path: str, kind: str = "markdown") -> Document:
     return Document(path, text, title, {"type": kind}, "markdown", outline(headings))
 
 
-def mdx(text: str, path: str) -> Document:
-    """Return MDX as Markdown: statements, comments and tags are left out, what tags enclose or are titled is kept."""
-    kept, at = [], 0
+def read_mdx(data: bytes, path: str, limits: Limits) -> Iterator[Document]:
+    """Yield the document of MDX as Markdown: without statements, comments and tags, but with what these say.
+
+    Raises:
+        ReadError: the bytes are no text.
+    """
+    text = tidy(decode(data, path))
+    kept, at = list[str](), 0
     for code in _CODE.finditer(text):
         kept += [_spoken(text[at : code.start()]), code[0]]
         at = code.end()
     kept.append(_spoken(text[at:]))
-    return markdown(re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join(kept)), path, "mdx")
+    yield markdown(re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join(kept)), path, "mdx")
 
 
 def rst(text: str, path: str) -> Document:
@@ -86,13 +92,9 @@ def rst(text: str, path: str) -> Document:
     return Document(path, text, first_title(headings), {"type": "rst"}, "text", outline(headings))
 
 
-def code(language: str) -> Callable[[str, str], Document]:
-    """Return the function that makes a document of source code in that language."""
-
-    def read(text: str, path: str) -> Document:
-        return Document(path, text, metadata={"type": "code", "language": language}, format=f"code:{language}")
-
-    return read
+def code(text: str, path: str, language: str) -> Document:
+    """Return source code as a document; it has no title of its own."""
+    return Document(path, text, metadata={"type": "code", "language": language}, format=f"code:{language}")
 
 
 def outline(headings: Iterable[Heading]) -> tuple[Mark, ...]:

@@ -15,7 +15,7 @@ from instructsearch.readers.rows import Rows
 from instructsearch.readers.text import decode
 from instructsearch.records import Document
 
-_PATIENCE = 20  # rows never closed, each of which has all that follows read anew
+_PATIENCE = 5  # how many times the longest row may be read anew for the sake of rows that are never closed
 Record = tuple[int, list[str] | ReadError]
 
 
@@ -72,7 +72,7 @@ def _quoted(path: str, source: Iterator[Line], longest: int) -> Iterator[Record]
     feed = _Feed(path, source, longest)
     delimiter = _delimiter(feed)
     reader = csv.reader(feed, delimiter=delimiter)
-    failed = 0
+    anew = 0
     while True:
         feed.begin()
         try:
@@ -93,8 +93,9 @@ def _quoted(path: str, source: Iterator[Line], longest: int) -> Iterator[Record]
         if feed.taken:
             first = feed.taken[0][0]
             yield first, ReadError(f"{path}:{first}", reason)
-            if (failed := failed + 1) == _PATIENCE:
-                raise ReadError(path, f"no CSV: {_PATIENCE} rows open a quote that is never closed")
+            anew += feed.size
+            if anew > _PATIENCE * longest:
+                raise ReadError(path, f"no CSV: up to row {first}, too many quotes are opened and never closed")
             feed.put_back()
         reader = csv.reader(feed, delimiter=delimiter)
 
@@ -110,14 +111,14 @@ class _Feed:
         self._path, self._source, self._longest = path, source, longest
         self._again: deque[Line] = deque()
         self.taken: list[Line] = []
-        self.number = self._size = 0
+        self.number = self.size = 0
         self.ended = False
 
     def __iter__(self) -> "_Feed":
         return self
 
     def __next__(self) -> str:
-        if self._size > self._longest:
+        if self.size > self._longest:
             raise _TooLong
         line = self._again.popleft() if self._again else next(self._source, None)
         if line is None:
@@ -128,13 +129,13 @@ class _Feed:
             raise content
         text = decode(content, f"{self._path}:{self.number}")
         self.taken.append(line)
-        self._size += len(content)
+        self.size += len(content)
         return text + "\n"
 
     def begin(self) -> None:
         """Forget the record at hand: another begins."""
         self.taken.clear()
-        self._size, self.ended = 0, False
+        self.size, self.ended = 0, False
 
     def peek(self) -> bytes:
         """Return the first line without taking it."""

@@ -21,6 +21,7 @@ _BYTE_ORDER_MARKS = (  # the longer first: the mark of UTF-32 begins with that o
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _UNSEEN = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_BUFFER = 1 << 18
 _DATA_URI = re.compile(r"(data:[\w.+-]+/[\w.+;=-]+;base64,)[A-Za-z0-9+/=%]{100,}")
 
 
@@ -76,7 +77,7 @@ def open_file(path: str) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ReadError(path, "not a regular file")
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(descriptor, "rb", buffering=_BUFFER)
 
 
 def read_bytes(path: str, most: int) -> bytes:

@@ -8,8 +8,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
+
+from pathspec import GitIgnoreSpec
 
 from instructsearch.errors import InputError, ReadError
 from instructsearch.readers.formats import kind_of, plugged
@@ -40,6 +43,11 @@ def walk(paths: Sequence[str | os.PathLike[str]], *, globs: Sequence[str] = ()) 
     return _Walk(sorted({os.path.abspath(path) for path in paths}), globs).files()
 
 
+def matches(path: str, root: str, globs: Sequence[str] = ()) -> bool:
+    """Say whether a path is the root or below it and fits the globs, so that a walk would have come upon it."""
+    return _inside(path, root) and _fits(path, root, *_understood(tuple(globs)))
+
+
 class _Found(NamedTuple):
     """Something met on the way: `path` as the user would write it, `real` where it lies, `entry` for files only."""
 
@@ -51,13 +59,9 @@ class _Found(NamedTuple):
 
 class _Walk:
     def __init__(self, roots: list[str], globs: Sequence[str]) -> None:
-        if broken := [glob for glob in globs if not is_pattern(glob)]:
-            raise InputError(f"cannot understand the glob {broken[0]!r}")
         self._roots = roots
-        self._globs = compiled(globs)
-        wanted = [glob for glob in globs if not glob.startswith("!")]
-        self._all_match = not wanted
-        self._suffixes = {PurePath(glob).suffix for glob in wanted} - {""}
+        self._globs = _understood(tuple(globs))
+        self._suffixes = {PurePath(glob).suffix for glob in globs if not glob.startswith("!")} - {""}
         self._plugged = plugged()
         self._seen: set[str] = set()
         self._links: list[_Found] = []
@@ -72,7 +76,7 @@ class _Walk:
                 continue
             real = os.path.realpath(root)
             if not stat.S_ISDIR(about.st_mode):
-                if self._matches(PurePath(root).name):
+                if _fits(root, root, *self._globs):
                     yield from self._file(root, real, root, about)
                 continue
             yield from self._folder(_Found(root, real, rules_above(root)), root)
@@ -158,11 +162,20 @@ class _Walk:
 
     def _wanted(self, path: str, root: str) -> bool:
         known = kind_of(path, self._plugged) is not None or PurePath(path).suffix in self._suffixes
-        return known and self._matches(path[len(root) :].lstrip("/"))
+        return known and _fits(path, root, *self._globs)
 
-    def _matches(self, relative: str) -> bool:
-        verdict = self._globs.check_file(relative).include
-        return self._all_match if verdict is None else verdict
+
+@cache
+def _understood(globs: tuple[str, ...]) -> tuple[GitIgnoreSpec, bool]:
+    """Return globs as patterns, and whether what none of them speaks of is wanted."""
+    if broken := [glob for glob in globs if not is_pattern(glob)]:
+        raise InputError(f"cannot understand the glob {broken[0]!r}")
+    return compiled(globs), all(glob.startswith("!") for glob in globs)
+
+
+def _fits(path: str, root: str, globs: GitIgnoreSpec, otherwise: bool) -> bool:
+    verdict: bool | None = globs.check_file(path[len(root) :].lstrip("/") or PurePath(path).name).include
+    return otherwise if verdict is None else verdict
 
 
 def _inside(path: str, folder: str) -> bool:

@@ -82,7 +82,7 @@ def mend(writer: "Writer") -> int:
             run("UPDATE sources SET sha256 = '' WHERE id = (SELECT source_id FROM documents WHERE id = ?)", [id])
             run("DELETE FROM documents WHERE id = ?", [id])
         run(
-            "UPDATE contents SET state = 0 WHERE state = 1"
+            "UPDATE contents SET state = 0 WHERE state > 1 OR state = 1"
             " AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.content_id = contents.id)"
         )
         run("INSERT INTO contents_fts(contents_fts) VALUES ('rebuild')")

@@ -61,8 +61,8 @@ def connect_writer(folder: Path, *, create: bool = False) -> sqlite3.Connection:
     connection = _open(folder / DATABASE, "rwc" if create else "rw")
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = EXTRA")
-    # readers are let in until the commit itself: dirty pages wait in memory instead of spilling early
-    connection.execute("PRAGMA cache_spill = OFF")
+    # readers are let in until the commit itself: dirty pages wait in memory, up to 1 GiB of them, instead of spilling
+    connection.execute(f"PRAGMA cache_spill = {(1 << 30) // 4096}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

@@ -57,7 +57,7 @@ class Snapshot:
 
     def counts(self) -> Counts:
         """Return how much the collection holds."""
-        tables = ("documents", "chunks", "contents WHERE state = 1", "contents WHERE state = 0", "sources")
+        tables = ("documents", "chunks", "contents WHERE state = 1", "contents WHERE state IN (0, 3)", "sources")
         return Counts(*(self._one(f"SELECT count(*) FROM {table}")[0] for table in tables))
 
     def views(self) -> list[ViewRow]:
@@ -84,7 +84,7 @@ class Snapshot:
 
     def dead(self) -> list[int]:
         """Return the contents that no chunk shows any more, ascending."""
-        return [row[0] for row in self._all("SELECT id FROM contents WHERE state = 0 ORDER BY id")]
+        return [row[0] for row in self._all("SELECT id FROM contents WHERE state IN (0, 3) ORDER BY id")]
 
     def live(self) -> list[int]:
         """Return the contents that some chunk shows, ascending."""

@@ -4,7 +4,8 @@ Knows the shape of the data, not what is done with it, nor how a step is applied
 
 A *content* is a distinct embedded text (context line and passage): it is embedded and indexed once, however many
 chunks show it. Its id is the row id in vector segments and FAISS indexes. `state`: 2 staged by a sync that has not
-committed, 1 shown by at least one chunk, 0 dead until the next compact.
+committed, 1 shown by at least one chunk, 0 shown no more, 3 staged and then never shown; 0 and 3 wait for the next
+compact. Those of state 0 and 1, and no others, are in the full-text index: what is staged must not weigh in its scores.
 """
 
 APPLICATION_ID = 0x1A5EA2C4
@@ -29,7 +30,7 @@ FIRST = (
     """CREATE TABLE contents (
         id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, context TEXT NOT NULL, text TEXT NOT NULL,
         state INTEGER NOT NULL)""",
-    "CREATE INDEX contents_dead ON contents(id) WHERE state = 0",
+    "CREATE INDEX contents_dead ON contents(id) WHERE state IN (0, 3)",
     "CREATE INDEX contents_staged ON contents(id) WHERE state = 2",
     """CREATE TABLE chunks (
         id INTEGER PRIMARY KEY AUTOINCREMENT, document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,

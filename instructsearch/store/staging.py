@@ -75,7 +75,6 @@ class Staging:
         values = [chunk.digest, chunk.context, chunk.text]
         added = self._run("INSERT INTO contents (digest, context, text, state) VALUES (?,?,?,2)", values).lastrowid
         assert added is not None
-        self._run("INSERT INTO contents_fts(rowid, context, text) VALUES (?,?,?)", [added, *values[1:]])
         return added
 
     def contents(self) -> list[int]:
@@ -96,9 +95,16 @@ class Staging:
             "SELECT id, key, source, title, metadata, characters, digest FROM staged_documents ORDER BY key"
         ).fetchall():
             self._let_in(staged)
+        shown = "EXISTS (SELECT 1 FROM chunks WHERE chunks.content_id = contents.id)"
+        new = "(state = 2 OR (state = 3 AND id IN (SELECT content_id FROM staged_chunks)))"
         self._run(
-            "UPDATE contents SET state = EXISTS (SELECT 1 FROM chunks WHERE chunks.content_id = contents.id)"
-            " WHERE state = 2 OR id IN (SELECT content_id FROM affected)"
+            "INSERT INTO contents_fts(rowid, context, text)"
+            f" SELECT id, context, text FROM contents WHERE {new} AND {shown}"
+        )
+        self._run(f"UPDATE contents SET state = iif({shown}, 1, 3) WHERE {new}")
+        self._run(
+            f"UPDATE contents SET state = {shown} WHERE state IN (0, 1) AND"
+            " (id IN (SELECT content_id FROM affected) OR id IN (SELECT content_id FROM staged_chunks))"
         )
         self._run("UPDATE segments SET generation = ? WHERE generation IS NULL", [generation])
         self.clear()

@@ -165,7 +165,7 @@ class Writer(Snapshot):
             self._staging.clear()
             self._connection.execute(
                 "INSERT INTO contents_fts(contents_fts, rowid, context, text)"
-                " SELECT 'delete', id, context, text FROM contents WHERE state <> 1"
+                " SELECT 'delete', id, context, text FROM contents WHERE state = 0"
             )
             self._connection.execute("DELETE FROM contents WHERE state <> 1")
             self._connection.execute("INSERT INTO contents_fts(contents_fts) VALUES ('optimize')")

@@ -3,8 +3,8 @@
 Knows ids and float32 rows; nothing of texts, databases, models or approximate indexes.
 """
 
+from instructsearch.vectors.exact import merge, rescore, scan
 from instructsearch.vectors.rows import Block, FloatArray, IdArray, gather, missing
-from instructsearch.vectors.scan import merge, rescore, scan
 from instructsearch.vectors.segments import OpenSegment, Segment, fold, open, prove, verify, write
 
 __all__ = [

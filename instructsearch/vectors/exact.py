@@ -132,6 +132,8 @@ class _Best:
                 self.k,
             )
         which, _, scores = self.kept
+        if not self.k:
+            return
         full = np.flatnonzero(np.bincount(which, minlength=len(self.floor)) == self.k)
         last = np.searchsorted(which, full, side="right") - 1
         self.floor[full] = scores[last] - self.slack[full]

@@ -1,0 +1,111 @@
+"""The transformer of a checkpoint folder: the right class, its attention, its adapters, and whole weights.
+
+Knows transformers' loading; nothing of pooling, templates or batches. Runs no code from the folder and reads no pickle.
+"""
+
+import contextlib
+import inspect
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from instructsearch.embed import lora
+from instructsearch.embed.dialect import configuration
+from instructsearch.embed.profile import Profile
+from instructsearch.embed.weights import adapter_folder
+from instructsearch.errors import BadProfile, ModelDamaged
+from instructsearch.records import Role
+
+log = logging.getLogger("instructsearch.embed")
+_ENCODERS = {
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+    "longt5": "LongT5EncoderModel",
+}
+
+
+def load_backbone(profile: Profile, folder: Path, role: Role) -> Any:
+    """Return the model of a folder in float32, ready for inference, with the role's adapter merged in.
+
+    Raises:
+        BadProfile: its architecture or adapter is of a kind that this package does not reproduce.
+        ModelDamaged: weights are missing, not finite, or do not fit the configuration.
+    """
+    if profile.remote_code:
+        raise BadProfile(f"{profile.name} needs code from its repository, and this version runs none")
+    _refuse_pickle(profile, folder)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    log.info("loading %s (%.1f GB) from %s", profile.name, size / 1e9, folder)
+    try:
+        with _quiet():
+            config = configuration(folder)
+            if profile.attention != "as configured":
+                config.is_causal = profile.attention == "causal"
+            maker, extra = _class(config)
+            model, report = maker.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,  # the other format is pickle, which runs code
+                output_loading_info=True,
+                **extra,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelDamaged(f"{profile.name}: {folder} cannot be loaded: {str(error).partition(chr(10))[0]}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelDamaged(f"{profile.name}: {folder} lacks {len(missing)} weights, {missing[0]} among them")
+    if adapter := profile.adapter(role):
+        with torch.no_grad():
+            lora.merge(model, adapter_folder(adapter, folder))
+    _check_finite(profile, folder, model)
+    model.requires_grad_(requires_grad=False)
+    return model.eval()
+
+
+def _class(config: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the class for a configuration, without the pooler and the decoder that embeddings do not use."""
+    if config.model_type in _ENCODERS:
+        return getattr(transformers, _ENCODERS[config.model_type]), {}
+    found = transformers.MODEL_MAPPING.get(type(config), None)
+    if found is None:
+        raise BadProfile(f"transformers has no bare model for the architecture {config.model_type!r}")
+    maker = found[0] if isinstance(found, tuple) else found
+    return maker, ({"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(maker).parameters else {})
+
+
+def _refuse_pickle(profile: Profile, folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        base = profile.name.partition("=")[0].partition("@")[0]
+        raise ModelDamaged(
+            f"{profile.name}: {folder} has no *.safetensors, and pickle is not read, since that can run code; make a "
+            f"converted copy once, embed.convert({base!r}, FOLDER) in Python, and use --embedder {base}=FOLDER"
+        )
+
+
+def _check_finite(profile: Profile, folder: Path, model: nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        # The sum is not finite if any weight is not, and costs a tenth of looking at each.
+        if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+            raise ModelDamaged(f"{profile.name}: {folder} holds weights that are not finite numbers, in {name}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and reporting the weights that we leave out on purpose."""
+    logging = transformers.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
