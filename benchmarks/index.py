@@ -1,15 +1,16 @@
-"""Measure every FAISS spec against the exact scan: build time, file size, opening, latency, recall with and without filters.
+"""Measure FAISS specs against the exact scan: build time, file size, opening, latency, recall with and without filters.
 
-    python benchmarks/index.py [--rows 20000,100000,300000] [--vectors X.npy] [--specs Flat,SQ8,...]
+    python benchmarks/index.py [--rows 20000 100000 300000] [--specs Flat IVF512,SQ8 ...] [--vectors X.npy]
 
 Rows are synthetic unless a float32 .npy of unit vectors is given (its last 500 rows become the queries). The synthetic
-ones mix a few of 400 related topics each, with noise so chosen that IVF finds about as much as on MiniLM vectors of real
-passages; tidy clusters would flatter it and Gaussian noise is nothing like text. A search is what a view does: candidates
-from the index, scored again from the float32 rows, or a scan where the index declines. Latencies are of one query at a
-time, each spec in turn with the scan, so that a busy machine slows both. The last line is JSON.
+ones mix a few of 400 related topics each, with noise so chosen that IVF finds about as much as on MiniLM vectors of
+real passages; tidy clusters would flatter it and Gaussian noise is nothing like text. A search is what a view does:
+candidates from the index, scored again from the float32 rows, or a scan where the index declines. Latencies are of one
+query at a time, each spec in turn with the scan, so that a busy machine slows both. The last line is JSON.
 """
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ import results
 from instructsearch import vectors
 from instructsearch.index import VectorIndex, resolve
 
-SPECS = "Flat,SQfp16,SQ8,HNSW32,IVF,IVF512,IVF1024"
+ROWS = (20_000, 100_000, 300_000)
+SPECS = ("Flat", "SQfp16", "SQ8", "HNSW32", "IVF", "IVF512,SQ8", "IVF1024,SQ8")
 K = 10
 QUERIES = 500
 TIMED = 60
@@ -32,14 +34,14 @@ SHARES = (0.5, 0.1)
 def mixture(rows, dim=384, topics=400, parts=5, related=40, noise=0.68, seed=0):
     """Return unit rows (rows, dim) that each mix a topic with some of those related to it."""
     random = np.random.default_rng(seed)
-    centres = random.standard_normal((topics, dim), dtype=np.float32) / np.sqrt(dim)
+    centres = random.standard_normal((topics, dim), dtype=np.float32) / math.sqrt(dim)
     weight = 1 / np.arange(1, topics + 1) ** 0.7
     first = random.choice(topics, rows, p=weight / weight.sum())
     table = centres[first].copy()
     for _ in range(parts - 1):
         other = (first * 7919 + random.integers(1, related + 1, rows) ** 2) % topics
         table += random.uniform(0.4, 1.2, (rows, 1)).astype(np.float32) * centres[other]
-    table += noise * random.standard_normal((rows, dim), dtype=np.float32) / np.sqrt(dim)
+    table += noise * random.standard_normal((rows, dim), dtype=np.float32) / math.sqrt(dim)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
     return table
 
@@ -70,9 +72,7 @@ def measure(spec, table, queries, folder):
     built = VectorIndex.build(blocks, table.shape[1], spec, device="cpu")
     build = time.perf_counter() - start
     listed = built.save(folder)
-    opening = min(
-        clock(lambda: VectorIndex.open(folder, listed, dim=table.shape[1], device="cpu")) for _ in range(5)
-    )
+    opening = min(clock(lambda: VectorIndex.open(folder, listed, dim=table.shape[1], device="cpu")) for _ in range(5))
     index = VectorIndex.open(folder, listed, dim=table.shape[1], device="cpu")
     times, scans = [], []
     for at in range(TIMED):
@@ -107,6 +107,13 @@ def one_by_one(index, queries, blocks, **filters):
     return np.concatenate([answer(index, queries[at : at + 1], blocks, **filters)[0] for at in range(len(queries))])
 
 
+def cells(row):
+    """Return a table row's texts, with an asterisk where the index declined."""
+    plain = ("rows", "spec", "build_s", "file_mb", "open_ms", "p50_ms", "scan_p50_ms")
+    marked = (("recall", "declined"), *((f"recall_{share:g}", f"declined_{share:g}") for share in SHARES))
+    return [str(row[name]) for name in plain] + [f"{row[name]}{'*' * row[mark]}" for name, mark in marked]
+
+
 def cold(folder):
     """Return milliseconds of a fresh process: importing numpy, then FAISS, then opening 16,000 x 384 as SQ8."""
     listed = VectorIndex.build([(np.arange(16_000), mixture(16_000))], 384, "SQ8", device="cpu").save(folder)
@@ -119,7 +126,10 @@ VectorIndex.open(Path({str(folder)!r}), {listed!r}, dim=384, device="cpu"); d = 
 print(1000 * (b - a), 1000 * (c - b), 1000 * (d - c))
 """
     runs = [
-        [float(part) for part in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()]
+        [
+            float(part)
+            for part in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+        ]
         for _ in range(7)
     ]
     names = ("numpy_import_ms", "index_import_ms", "open_16k_ms")
@@ -128,39 +138,27 @@ print(1000 * (b - a), 1000 * (c - b), 1000 * (d - c))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", default="20000,100000,300000")
-    parser.add_argument("--specs", default=SPECS)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    parser.add_argument("--specs", nargs="+", default=SPECS)
     parser.add_argument("--vectors", type=Path)
     asked = parser.parse_args()
-    sizes = [int(part) for part in asked.rows.split(",")]
-    table = np.load(asked.vectors) if asked.vectors else mixture(max(sizes) + QUERIES)
+    table = np.load(asked.vectors) if asked.vectors else mixture(max(asked.rows) + QUERIES)
     table, queries = table[:-QUERIES], np.ascontiguousarray(table[-QUERIES:])
     rows = []
     with tempfile.TemporaryDirectory() as name:
         facts = cold(Path(name))
-        print("| rows | spec | build s | file MB | open ms | p50 ms | scan p50 ms | recall@10 | half allowed | tenth allowed |")
+        print("| rows | spec | build s | file MB | open ms | p50 ms | scan p50 ms | recall@10 | of half | of a tenth |")
         print("|---|---|---|---|---|---|---|---|---|---|")
-        for size in sorted({min(size, len(table)) for size in sizes}):
-            for spec in dict.fromkeys(resolve(spec, size) for spec in _split(asked.specs)):
+        for size in sorted({min(size, len(table)) for size in asked.rows}):
+            for spec in dict.fromkeys(resolve(spec, size) for spec in asked.specs):
                 row = measure(spec, table[:size], queries, Path(name))
                 rows.append(row)
-                print(
-                    f"| {row['rows']} | {row['spec']} | {row['build_s']} | {row['file_mb']} | {row['open_ms']} "
-                    f"| {row['p50_ms']}{_scan(row['declined'])} | {row['scan_p50_ms']} | {row['recall']} "
-                    f"| {row['recall_0.5']}{_scan(row['declined_0.5'])} | {row['recall_0.1']}{_scan(row['declined_0.1'])} |",
-                    flush=True,
-                )
-    print("(scan): the index declined, and the exact scan answered")
-    results.file("index", {"data": asked.vectors.stem if asked.vectors else "synthetic", **facts, "rows": rows})
-
-
-def _scan(declined):
-    return " (scan)" if declined else ""
-
-
-def _split(specs):
-    """Split at the commas that a family's name follows, since specs have commas too: "IVF64,SQ8,Flat" is ambiguous."""
-    return specs.replace(";", " ").split() if ";" in specs or " " in specs else specs.split(",")
+                print("|", " | ".join(cells(row)), "|", flush=True)
+    print(
+        "Recall is among all rows, among a random half allowed, and a random tenth. *: the index declined and a scan answered."
+    )
+    data = asked.vectors.stem if asked.vectors else "synthetic"
+    results.file(f"index-{data}", {"queries": QUERIES, "k": K, **facts, "rows": rows})
 
 
 if __name__ == "__main__":

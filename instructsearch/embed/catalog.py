@@ -1,10 +1,18 @@
 """Names to profiles: built in, a user's TOML file, or a model folder that says itself how it is to be used.
 
-Knows where profiles are written; loads no model.
+Knows where profiles are written; loads no model. A user's profile is one TOML file whose keys are the fields of Profile,
+`dim` the only one it must have. `base` names a profile to start from, so that only what differs need be written:
+
+    base = "instructor-large"        # or any other name, folder or hub id
+    model = "weights"                # a folder beside this file, an absolute path, or a hub id
+    query_instruction = "Represent the question for retrieving supporting documents: "
+
+A file called profile.toml in a model's folder speaks for that folder.
 """
 
 import difflib
 import tomllib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,29 +29,54 @@ def _built_in() -> dict[str, Profile]:
     return {name: Profile.from_dict({"name": name, **facts}) for name, facts in tomllib.loads(text).items()}
 
 
+@cache
+def _by_alias() -> dict[str, Profile]:
+    known = _built_in().values()
+    hub = {profile.model: profile for profile in known if is_hub_id(profile.model) and not profile.query_adapter}
+    return hub | {alias: profile for profile in known for alias in profile.aliases} | _built_in()
+
+
 def profiles() -> list[Profile]:
     """Return the built-in profiles."""
     return list(_built_in().values())
 
 
+def built_in(name: str) -> Profile | None:
+    """Return the built-in profile of a name, an alias or its model's hub id, with `@DIM` at that dimension, or None.
+
+    Raises:
+        BadProfile: the model was not trained for that dimension.
+    """
+    if name in _by_alias():
+        return _by_alias()[name]
+    base, _, dim = name.rpartition("@")
+    return _by_alias()[base].at(int(dim)) if base in _by_alias() and dim.isdecimal() else None
+
+
 def find(name: str) -> Profile:
     """Return the profile of a built-in name, a profile's TOML file, a local model folder or a hub id.
+
+    `NAME@DIM` is a built-in one at another dimension that its model was trained for, and `NAME=FOLDER` a built-in one
+    with the weights in a local folder.
 
     Raises:
         ModelNotFound: nothing of that name; the message has the nearest names.
         BadProfile: what was found does not say how to embed with it.
     """
-    if name in _built_in():
-        return _built_in()[name]
+    if known := built_in(name):
+        return known
     path = Path(name).expanduser()
     if path.is_file():
         return _from_toml(path)
     if path.is_dir():
         return _from_folder(path, str(path.resolve()), "")
+    base, _, folder = name.partition("=")
+    if folder and (known := built_in(base)):
+        return _with_weights(known, Path(folder).expanduser(), name)
     if is_hub_id(name) and not name.startswith("."):
-        folder = model_folder(name)
-        return _from_folder(folder, name, folder.name)
-    near = difflib.get_close_matches(name, list(_built_in()), n=3)
+        found = model_folder(name)
+        return _from_folder(found, name, found.name)
+    near = difflib.get_close_matches(name, list(_by_alias()), n=3)
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
@@ -52,11 +85,25 @@ def find(name: str) -> Profile:
     raise ModelNotFound(f"no embedder called {name!r}; {hint}")
 
 
+def _with_weights(profile: Profile, folder: Path, name: str) -> Profile:
+    if not folder.is_dir():
+        raise ModelNotFound(f"{name}: there is no folder {folder}")
+    from instructsearch.embed.folder import identity
+
+    posts = tuple(each.replace("{dim}", str(profile.dim)) for each in profile.post)
+    files = identity(folder, (*posts, profile.query_adapter, profile.document_adapter))
+    return replace(profile, name=name, model=str(folder.resolve()), revision="", files=files)
+
+
 def _from_toml(path: Path) -> Profile:
     try:
         facts: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadProfile(f"{path} is not a profile: {error}") from None
+    if base := facts.pop("base", None):
+        theirs = find(str(path.parent / base) if (path.parent / base).exists() else str(base)).to_dict()
+        moved = {"files", "revision"} if "model" in facts else set()
+        facts = {key: value for key, value in theirs.items() if key not in {"name", "aliases", *moved}} | facts
     model = str(facts.get("model", "."))
     inside = path.parent / model
     if inside.is_dir() and not is_hub_id(model):

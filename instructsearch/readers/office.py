@@ -130,9 +130,9 @@ def _blocks(body: Any, levels: dict[str, int], out: _Lines) -> None:
         if node.tag == f"{_W}p":
             _paragraph(node, levels, out)
         elif node.tag == f"{_W}tbl":
-            for row in node.iter(f"{_W}tr"):
+            for number, row in enumerate(node.iter(f"{_W}tr")):
                 cells = (" ".join(_text(cell).split()) for cell in row.iter(f"{_W}tc"))
-                out.add(" | ".join(cells), tight=True)
+                out.add(" | ".join(cells), tight=number > 0)
         elif isinstance(node.tag, str) and not node.tag.endswith("}sectPr"):
             stack.extend(reversed(node))
 
@@ -172,5 +172,5 @@ def _shapes(shapes: Iterable[Any], out: _Lines) -> None:
             for number, paragraph in enumerate(shape.text_frame.paragraphs):
                 out.add(paragraph.text.replace("\v", "\n"), tight=number > 0)
         elif getattr(shape, "has_table", False):
-            for row in shape.table.rows:
-                out.add(" | ".join(" ".join(cell.text.split()) for cell in row.cells), tight=True)
+            for number, row in enumerate(shape.table.rows):
+                out.add(" | ".join(" ".join(cell.text.split()) for cell in row.cells), tight=number > 0)

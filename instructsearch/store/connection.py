@@ -62,7 +62,8 @@ def connect_writer(folder: Path, *, create: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = EXTRA")
     # readers are let in until the commit itself: dirty pages wait in memory, up to 1 GiB of them, instead of spilling
-    connection.execute(f"PRAGMA cache_spill = {(1 << 30) // 4096}")
+    # (one page less: SQLite takes the number's last byte for on or off)
+    connection.execute(f"PRAGMA cache_spill = {(1 << 30) // 4096 - 1}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
