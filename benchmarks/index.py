@@ -155,7 +155,7 @@ def main():
                 rows.append(row)
                 print("|", " | ".join(cells(row)), "|", flush=True)
     print(
-        "Recall is among all rows, among a random half allowed, and a random tenth. *: the index declined and a scan answered."
+        "Recall among all rows, a random half of them allowed, a random tenth; *: the index declined, a scan answered."
     )
     data = asked.vectors.stem if asked.vectors else "synthetic"
     results.file(f"index-{data}", {"queries": QUERIES, "k": K, **facts, "rows": rows})

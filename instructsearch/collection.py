@@ -1,30 +1,26 @@
 """Collection: a directory of documents and their views; the facade where the product's verbs live.
 
-Joins sync, views, models and upkeep. Knows no command line and no protocol.
+Searching is `answer`'s and changing is `editor`'s; this says what can be asked for. Knows no command line.
 """
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructsearch import embed
 from instructsearch.answer import Answerer
-from instructsearch.embed import Profile
-from instructsearch.errors import BadQuery, TooLong, ViewNotFound
-from instructsearch.fit import NAME, Models, checked_spec, fitting, new_view, remember
+from instructsearch.errors import BadQuery, TooLong
+from instructsearch.fit import DEFAULT_EMBEDDER, NAME, Models, new_view, remember
 from instructsearch.records import Document, Hit, Mode, Query
 from instructsearch.store import Store, ViewRow
 
 if TYPE_CHECKING:
-    from instructsearch.chunking import Chunker
+    from instructsearch.editor import Editor
     from instructsearch.readers import Limits
-    from instructsearch.store.writing import Writer
-    from instructsearch.sync import Progress, Report, Sync
+    from instructsearch.sync import Progress, Report
     from instructsearch.upkeep import Findings
 
-DEFAULT_EMBEDDER = "minilm"
 DEFAULT_VIEW = "default"
 DEFAULT_CHUNK = 512  # tokens, where the model's window allows it
 
@@ -174,78 +170,21 @@ class Collection:
             ViewMismatch: a view's model is missing or no longer fits.
             StorageError: the disk is full or cannot be written; the old generation is still served.
         """
-        return self._sync(lambda sync: sync.files(paths, globs), limits, progress)
+        return self._editor().index(paths, globs, limits, progress)
 
     def add(self, documents: Iterable[Document], *, progress: "Progress | None" = None) -> "Report":
         """Add records from memory; one whose key is there already replaces it. Errors as for `index`."""
-        return self._sync(lambda sync: sync.documents(documents), None, progress)
+        return self._editor().add(documents, progress)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete documents by id or path, and return those that were there."""
-        from instructsearch.store.staging import Change
+        return self._editor().delete(keys)
 
-        with self._store.writing() as writer:
-            known = writer.known(list(dict.fromkeys(keys)))
-            if known:
-                writer.commit_sync(Change(gone_documents=[each.id for each in known.values()]), "delete")
-        return [key for key in dict.fromkeys(keys) if key in known]
+    def _editor(self) -> "Editor":
+        # imported here: searching needs no reader, chunker or sqlite_utils
+        from instructsearch.editor import Editor
 
-    def _sync(self, run: Any, limits: "Limits | None", progress: "Progress | None") -> "Report":
-        from instructsearch import upkeep
-        from instructsearch.readers import Limits
-        from instructsearch.sync import Sync, silent
-
-        started = time.monotonic()
-        progress = progress or silent
-        with self._store.writing() as writer:
-            upkeep.sweep(self.folder, writer)
-            writer.begin_sync()
-            sync = Sync(writer, self._chunker(writer), limits or Limits(), progress)
-            run(sync)
-            if sync.changed:
-                self._embed_staged(writer, sync, progress)
-                writer.commit_sync(sync.change())
-                upkeep.refresh(self.folder, writer, device=self._models.device, progress=progress)
-            elif sync.change().touched:
-                writer.touch(sync.change())
-            sync.report.chunks = writer.counts().chunks
-        sync.report.seconds = time.monotonic() - started
-        return sync.report
-
-    def _chunker(self, writer: "Writer") -> "Any":
-        """Return a maker of the chunker, since most syncs of unchanged files need none."""
-        made: list[Chunker] = []
-
-        def chunker() -> "Chunker":
-            if not made:
-                from instructsearch.chunking import Chunker, Chunking
-
-                facts = writer.facts()
-                profile = fitting("the collection's tokenizer", facts["tokenizer"], self._models.named)
-                tokenizer = self._models.load(profile).tokenizer
-                made.append(Chunker(Chunking.from_dict(facts["chunking"]), tokenizer))
-            return made[0]
-
-        return chunker
-
-    def _embed_staged(self, writer: "Writer", sync: "Sync", progress: "Progress") -> None:
-        contents = writer.staged_contents()
-        for row in writer.views():
-            if row.ready:
-                sync.report.embedded[row.name] = self._fill(writer, row, contents, progress)
-                if sync.report.embedded[row.name]:
-                    sync.report.device = self._models.of(row).device
-
-    def _fill(self, writer: "Writer", row: ViewRow, contents: Sequence[int], progress: "Progress") -> int:
-        from instructsearch.fill import fill
-        from instructsearch.view import View
-
-        view = View(self.folder, writer, row, staged=True)
-
-        def report(done: int, total: int) -> None:
-            progress(f"embed {row.name}", done, total)
-
-        return fill(writer, view, lambda: self._models.of(row), contents, report)
+        return Editor(self.folder, self._store, self._models)
 
     # --- views
 
@@ -268,28 +207,21 @@ class Collection:
             ViewExists: the name is taken, or another view holds these vectors.
             TooLong: chunks do not fit the model's window under this instruction, and `truncate` is not set.
         """
-        from instructsearch import upkeep
-        from instructsearch.fill import refuse_long
-        from instructsearch.sync import silent
+        return self._editor().add_view(
+            name, instruction, query_instruction, embedder=embedder, spec=spec, truncate=truncate, progress=progress
+        )
 
-        progress = progress or silent
-        with self._store.writing() as writer:
-            stored = writer.views()
-            chosen = embedder or self._models.named or (stored[0].profile["name"] if stored else DEFAULT_EMBEDDER)
-            profile = self._profile(chosen, stored)
-            row = new_view(profile, name, instruction, query_instruction, spec, truncate=truncate)
-            begun = next((one for one in stored if one.name == name and one.key == row.key and not one.ready), None)
-            live = writer.live()
-            model = self._models.load(profile)
-            if not truncate:
-                refuse_long(writer, model, instruction, live)
-            row_id = begun.id if begun else writer.add_view(row)
-            remember(profile.fingerprint, chosen)
-            mine = next(one for one in writer.views() if one.id == row_id)
-            done = self._fill(writer, mine, live, progress)
-            writer.ready(row_id)
-            upkeep.refresh(self.folder, writer, device=self._models.device, progress=progress)
-        return done
+    def refresh_view(
+        self, name: str, *, embedder: str | None = None, spec: str | None = None, progress: "Progress | None" = None
+    ) -> int:
+        """Make a view anew under its instructions, with a model that has changed or another index.
+
+        Returns how many texts were embedded. The old vectors are searched until the new ones are all there.
+
+        Raises:
+            ViewNotFound: there is none of that name.
+        """
+        return self._editor().refresh_view(name, embedder=embedder, spec=spec, progress=progress)
 
     def drop_view(self, name: str) -> None:
         """Forget a view and its vectors; documents and other views stay.
@@ -297,18 +229,7 @@ class Collection:
         Raises:
             ViewNotFound: there is none of that name.
         """
-        from instructsearch import upkeep
-
-        with self._store.writing() as writer:
-            writer.drop_view(_named(writer.views(), name).id)
-            upkeep.sweep(self.folder, writer)
-
-    def _profile(self, name: str, stored: Sequence[ViewRow]) -> Profile:
-        """Return the profile of a name: a view's own model where the name is that of one, else what it finds."""
-        for row in stored:
-            if row.profile.get("name") == name:
-                return fitting(f"view {row.name!r}", row.profile, self._models.named)
-        return embed.find(name)
+        self._editor().drop_view(name)
 
     # --- care
 
@@ -317,12 +238,7 @@ class Collection:
 
         `specs` changes how views, by name, are indexed from now on.
         """
-        from instructsearch import upkeep
-
-        with self._store.writing() as writer:
-            for name, spec in (specs or {}).items():
-                writer.set_spec(_named(writer.views(), name).id, checked_spec(spec))
-            upkeep.compact(self.folder, writer, device=self._models.device)
+        self._editor().compact(specs or {})
 
     def check(self) -> "Findings":
         """Read every byte and compare it with what was written; changes nothing."""
@@ -337,20 +253,7 @@ class Collection:
         Damaged segments are embedded again from the stored chunks, damaged FAISS files made again, and documents with
         an altered row taken out, so that the next `index` reads them again.
         """
-        from instructsearch import upkeep
-        from instructsearch.sync import silent
-
-        progress = progress or silent
-        with self._store.writing() as writer:
-            found = upkeep.check(self.folder, writer)
-            upkeep.mended(writer, found)
-            for row in writer.views():
-                if row.ready:
-                    self._fill(writer, row, writer.live(), progress)
-                    writer.ready(row.id)
-            upkeep.refresh(self.folder, writer, device=self._models.device, progress=progress)
-            upkeep.sweep(self.folder, writer)
-            writer.vacuum()
+        self._editor().repair(progress)
         return self.check()
 
     def export(self, folder: str | Path) -> dict[str, int]:
@@ -372,10 +275,3 @@ class Collection:
 
         transfer.import_(Path(source), _folder(name, root))
         return cls.open(name, root, **options)
-
-
-def _named(views: Sequence[ViewRow], name: str) -> ViewRow:
-    for row in views:
-        if row.name == name:
-            return row
-    raise ViewNotFound(f"there is no view {name!r}; there are: {', '.join(row.name for row in views) or 'none'}")

@@ -34,11 +34,13 @@ ARROWS = {
     "sync": {"errors", "records", "readers", "chunking", "store"},
     "upkeep": {"errors", "records", "store", "view"},
     "transfer": {"errors", "records", "store", "vectors", "view", "upkeep"},
-    "collection": {
-        *("errors", "records", "filters", "store", "view", "search", "fit", "fill", "answer", "sync", "upkeep"),
-        *("transfer", "embed", "readers", "chunking", "index"),
+    "editor": {
+        *("errors", "records", "embed", "readers", "chunking", "store", "view", "fit", "fill", "sync", "upkeep"),
     },
-    "cli": {"errors", "records", "filters", "plugins", "collection", "embed", "readers", "rows", "doctor", "sync"},
+    "collection": {
+        *("errors", "records", "embed", "chunking", "store", "fit", "answer", "editor", "upkeep", "transfer"),
+    },
+    "cli": {"errors", "records", "filters", "plugins", "collection", "embed", "readers", "rows", "doctor", "fit"},
 }
 OWNERS = {"faiss": "index", "sqlite_utils": "store", "sqlite3": "store", "click": "cli", "rich": "cli"}
 EXCEPTIONS = {("sqlite3", "doctor")}  # doctor only asks for SQLite's version

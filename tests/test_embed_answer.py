@@ -1,5 +1,7 @@
 """Embed-by-answer against the published recipe of InBedder in plain transformers, and what must not change a vector."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,15 @@ TEXTS = [
 QUESTIONS = ["What is the colour of the house?", "Who is angry?", "How does the customer feel?"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models this small only lose by sharing the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("answers")
@@ -47,13 +58,18 @@ def normalised(states):
     return torch.nn.functional.normalize(states, dim=-1).numpy()
 
 
+@cache
+def loaded(kind, folder):
+    return kind.from_pretrained(folder).eval()
+
+
 @torch.inference_mode()
 def causal(folder, prompts, layer=None):
     """Follow CausalLMEncoder with `fst_gen_layer_L`: the state of the last prompt token, as `generate` returns it."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left", truncation_side="left")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model = loaded(transformers.AutoModelForCausalLM, folder)
     features = tokenizer(prompts, padding=True, truncation=True, max_length=WINDOW, return_tensors="pt")
     features.pop("token_type_ids", None)
     outputs = model.generate(
@@ -71,7 +87,7 @@ def causal(folder, prompts, layer=None):
 def masked(folder, prompts, layer=None):
     """Follow MaskededLMEncoder with `avg_gen_layer_L`: the mean over three masks after the prompt."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="right", truncation_side="left")
-    model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    model = loaded(transformers.AutoModelForMaskedLM, folder)
     prompts = [prompt + tokenizer.mask_token * 3 for prompt in prompts]
     features = tokenizer(prompts, padding=True, truncation=True, max_length=WINDOW, return_tensors="pt")
     states = model(**features, output_hidden_states=True).hidden_states[-1 if layer is None else layer]
@@ -133,8 +149,8 @@ def test_the_question_changes_the_vector(name, embedders):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_long_text_loses_its_head_and_never_the_question_or_the_place_of_the_answer(name, embedders, caplog):
-    tokeniser = embedders[name].tokeniser
-    text = "the cat sat on the mat " * 40 + "Who is angry?"
+    tokeniser = embedders[name]._tokeniser
+    text = "the cat sat on the mat " * 200 + "Who is angry?"
     [row] = tokeniser.tokenise([(QUESTIONS[0], text)], "document")
     kept = tokeniser.tokenizer.decode(row.ids.tolist(), skip_special_tokens=False)
     tail = "Who is angry?\n\n### Instruction:\nWhat is the colour of the house?\n\n### Response:"
@@ -176,8 +192,8 @@ def test_the_number_of_masks_is_the_templates(masks, folders, embedders):
         profile(folders["roberta"], "inbedder-roberta-large", document_template=template, query_template=template),
         device="cpu",
     )
-    [row] = other.tokeniser.tokenise([(QUESTIONS[0], "a cat")], "document")
-    assert other.tokeniser.weights(row).astype(bool).sum() == masks
+    [row] = other._tokeniser.tokenise([(QUESTIONS[0], "a cat")], "document")
+    assert other._tokeniser.weights(row).astype(bool).sum() == masks
     three = embedders["roberta"].encode(["a cat"], QUESTIONS[0])
     assert np.abs(other.encode(["a cat"], QUESTIONS[0]) - three).max() > 0.001
 

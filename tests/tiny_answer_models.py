@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -38,8 +39,11 @@ def tiny_opt(folder: Path) -> Path:
     return _save(transformers.OPTForCausalLM, config, folder)
 
 
-def tiny_llama(folder: Path) -> Path:
-    """Write a Llama with rotary positions and grouped heads, whose tokenizer knows no borders between words."""
+def tiny_llama(folder: Path, *, window: int = 0) -> Path:
+    """Write a Llama with rotary positions and grouped heads, whose tokenizer knows no borders between words.
+
+    With `window` it is a Mistral that attends no further than that.
+    """
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -52,7 +56,7 @@ def tiny_llama(folder: Path) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder)
-    config = transformers.LlamaConfig(
+    facts: dict[str, Any] = dict(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=32,
         num_hidden_layers=3,
@@ -62,7 +66,11 @@ def tiny_llama(folder: Path) -> Path:
         max_position_embeddings=256,
         initializer_range=0.3,
     )
-    return _save(transformers.LlamaForCausalLM, config, folder)
+    if window:
+        return _save(
+            transformers.MistralForCausalLM, transformers.MistralConfig(sliding_window=window, **facts), folder
+        )
+    return _save(transformers.LlamaForCausalLM, transformers.LlamaConfig(**facts), folder)
 
 
 def tiny_roberta(folder: Path) -> Path:

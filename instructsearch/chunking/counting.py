@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 # Python's split() takes these for space, BERT's normalizer deletes them: the words on both sides would become one.
 _UNCLEAR_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
-_REMEMBERED = 400_000  # words whose counts are kept; a corpus of 14 MB has about 150,000
+_REMEMBERED = 10_000_000  # characters of words whose counts are kept; a corpus of 14 MB has about 2 million
+_AT_ONCE = 20_000  # texts that are held in words at a time
+_ENDLESS = 10_000  # characters of a word that is not worth counting: no chunk holds it whole
+_DENSEST = 4  # tokens that a character may become
 
 
 class Counter(Protocol):
@@ -58,31 +61,45 @@ class Tokens:
         self._tokenizer = tokenizer
         self._by_word = _cuts_at_space(tokenizer)
         self._known: dict[str, int] = {}
+        self._letters = 0
 
     def count(self, text: str) -> int:
         """Return the tokens of `text`, special tokens left out."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def weigh(self, texts: Sequence[str]) -> list[int]:
-        """Return for each text the sum of its words' tokens, plus one where white space may be a token of its own."""
-        words = [text.split() for text in texts]
-        self._learn(words)
-        known, apart = self._known, 0 if self._by_word else 1
-        return [apart + sum(map(known.__getitem__, some)) for some in words]
+        """Return for each text the sum of its words' tokens, plus one where white space may be a token of its own.
+
+        An endless word is not counted, but taken for more than it can be.
+        """
+        weights: list[int] = []
+        apart = 0 if self._by_word else 1
+        for start in range(0, len(texts), _AT_ONCE):
+            words = [text.split() for text in texts[start : start + _AT_ONCE]]
+            self._learn(words)
+            weights += [apart + sum(map(self._known.__getitem__, some)) for some in words]
+        return weights
 
     def adds_up(self, text: str) -> bool:
         """Say whether the tokenizer cuts at white space before all else, and `text` has no doubtful white space."""
         return self._by_word and _UNCLEAR_SPACE.search(text) is None
 
     def _learn(self, words: Iterable[list[str]]) -> None:
-        if len(self._known) > _REMEMBERED:
+        if self._letters > _REMEMBERED:
             self._known.clear()
-        new = list(set().union(*words).difference(self._known))
+            self._letters = 0
+        new = set().union(*words).difference(self._known)
+        for word in [word for word in new if len(word) > _ENDLESS]:
+            self._known[word] = len(word) * _DENSEST
+            self._letters += len(word)
+            new.remove(word)
         if new:
+            asked = list(new)
             # where space is part of a token, a word is counted as it stands within a sentence
-            asked = new if self._by_word else [" " + word for word in new]
-            encoded = self._tokenizer.encode_batch_fast(asked, add_special_tokens=False)
-            self._known.update(zip(new, map(len, encoded), strict=True))
+            spoken = asked if self._by_word else [" " + word for word in asked]
+            encoded = self._tokenizer.encode_batch_fast(spoken, add_special_tokens=False)
+            self._known.update(zip(asked, map(len, encoded), strict=True))
+            self._letters += sum(map(len, asked))
 
 
 def _cuts_at_space(tokenizer: "Tokenizer") -> bool:

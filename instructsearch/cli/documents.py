@@ -85,7 +85,8 @@ def _prepared(
     chosen: dict[str, Any],
 ) -> "tuple[Collection, bool]":
     """Open the collection, or make it with its first view; refuse a view that says something else than it does."""
-    from instructsearch.collection import DEFAULT_EMBEDDER, DEFAULT_VIEW, Collection
+    from instructsearch.collection import DEFAULT_VIEW, Collection
+    from instructsearch.fit import DEFAULT_EMBEDDER
 
     try:
         collection = Collection.open(name, root, device=device, embedder=embedder)
@@ -200,7 +201,7 @@ def embed_command(
 ) -> None:
     """Embed the rows of a JSONL FILE (or .jsonl.gz) and write them as float32 (rows, dim), row by row in order."""
     from instructsearch import embed
-    from instructsearch.collection import DEFAULT_EMBEDDER
+    from instructsearch.fit import DEFAULT_EMBEDDER
     from instructsearch.rows import embed_rows
 
     model = embed.load(embedder or DEFAULT_EMBEDDER, device=device)

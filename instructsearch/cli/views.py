@@ -74,6 +74,29 @@ def described(row: dict[str, object]) -> None:
     click.echo(f"    queries:   {row['query_instruction'] or '(no instruction)'}")
 
 
+@views_command.command("refresh", short_help="Make a view anew: a changed model, another index.")
+@click.argument("view")
+@options.collection
+@options.embedder
+@click.option("--spec", help="FAISS index from now on.  [default: as before]")
+@options.as_json
+def refresh(
+    view: str, name: str, root: Path | None, device: str, embedder: str | None, spec: str | None, as_json: bool
+) -> None:
+    """Make VIEW anew under its instructions, with a model that has changed or another index.
+
+    No file is read, and the old vectors are searched until the new ones are all there.
+    """
+    with show.progress() as report:
+        done = options.opened(name, root, device, embedder).refresh_view(
+            view, embedder=embedder, spec=spec, progress=report
+        )
+    if as_json:
+        show.line({"view": view, "embedded": done})
+    else:
+        show.note(f"view {view}: {done:,} texts embedded")
+
+
 @views_command.command("drop", short_help="Forget a view.")
 @click.argument("view")
 @options.collection

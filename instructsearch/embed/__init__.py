@@ -4,26 +4,44 @@ Knows names and which class answers them; the models and their libraries are imp
 """
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from instructsearch import plugins
-from instructsearch.embed.catalog import find, profiles
+from instructsearch.embed.catalog import built_in, find, profiles
 from instructsearch.embed.profile import Profile
-from instructsearch.errors import ModelDamaged
+from instructsearch.errors import BadProfile, ModelDamaged
 
 if TYPE_CHECKING:
     from instructsearch.embed.protocol import Embedder
 
-__all__ = ["Embedder", "Profile", "find", "load", "prepare_queries", "profiles"]
+__all__ = [
+    "Embedder",
+    "Profile",
+    "built_in",
+    "convert",
+    "find",
+    "load",
+    "models",
+    "prepare_queries",
+    "profiles",
+    "selfcheck",
+]
+_LATER = {  # numpy, torch or a look at the disk come with them
+    "Embedder": "protocol",
+    "convert": "convert",
+    "models": "listing",
+    "selfcheck": "selfcheck",
+}
 
 log = logging.getLogger("instructsearch.embed")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Embedder":  # numpy comes with it
-        from instructsearch.embed.protocol import Embedder
-
-        return Embedder
+    if name in _LATER:
+        value = getattr(import_module(f"instructsearch.embed.{_LATER[name]}"), name)
+        globals()[name] = value  # or the submodule of that name would hide it
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -35,12 +53,15 @@ def load(profile: Profile | str, *, device: str = "auto", queries: bool = False)
 
     Raises:
         ModelNotFound: no such profile, or its model is not on this machine.
-        ModelDamaged: the weights are not those that the profile names.
+        ModelDamaged: the weights are not those that the profile names, or fail their self-checks.
+        BadProfile: the model is one that this package does not reproduce; the message says why.
         UnknownPlugin: no embedder of the profile's kind is installed.
         BadIndex: the device is not there.
     """
     if isinstance(profile, str):
         profile = find(profile)
+    if profile.refused:
+        raise BadProfile(f"{profile.name} cannot be loaded: {profile.refused}")
     if queries and profile.kind == "encoder" and device in {"auto", "cpu"}:
         return _load_light(profile, device)
     embedder: Embedder = plugins.load("embedders", profile.kind)(profile, device=device)

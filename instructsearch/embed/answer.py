@@ -91,7 +91,7 @@ class AnswerEmbedder(Encoder):
         for at, text in enumerate(texts):
             places.setdefault(text, []).append(at)
         unique = list(places)
-        prompts = (self.tokeniser.tokenise([(each, text) for text in unique], role) for each in group)
+        prompts = (self._tokeniser.tokenise([(each, text) for text in unique], role) for each in group)
         trees: list[Tree] = list(zip(*prompts, strict=True))
         joined = [at for at, tree in enumerate(trees) if self._joins(tree, role)]
         if not joined or not self._branches([trees[at] for at in joined], role):
@@ -100,7 +100,7 @@ class AnswerEmbedder(Encoder):
         result = np.empty((len(group), len(texts), self.dim), np.float32)
         lengths = [length(trees[at]) for at in joined]
         batches = (
-            join(np.asarray(joined)[rows], trees, self.tokeniser.weights, self.tokeniser.pad_id)
+            join(np.asarray(joined)[rows], trees, self._tokeniser.weights, self._tokeniser.pad_id)
             for rows in plan(lengths, [unique[at] for at in joined], self.budget)
         )
         for found, vectors in self._branch_vectors(batches, self._dtype(sum(lengths), role), role):
@@ -132,7 +132,7 @@ class AnswerEmbedder(Encoder):
 
     def _prove(self, trees: Sequence[Tree], role: Role) -> bool:
         prompts = [prompt for tree in trees for prompt in tree]
-        weigh, pad_id, side = self.tokeniser.weights, self.tokeniser.pad_id, self.profile.padding_side
+        weigh, pad_id, side = self._tokeniser.weights, self._tokeniser.pad_id, self.profile.padding_side
         whole = pad(np.arange(len(prompts)), prompts, weigh, pad_id, side)
         batch = join(np.arange(len(trees)), trees, weigh, pad_id)
         try:

@@ -70,6 +70,9 @@ def find(name: str) -> Profile:
         return _from_toml(path)
     if path.is_dir():
         return _from_folder(path, str(path.resolve()), "")
+    base, _, dim = name.rpartition("@")
+    if dim.isdecimal() and (Path(base).expanduser().exists() or is_hub_id(base)):
+        return find(base).at(int(dim))
     base, _, folder = name.partition("=")
     if folder and (known := built_in(base)):
         return _with_weights(known, Path(folder).expanduser(), name)
@@ -80,7 +83,8 @@ def find(name: str) -> Profile:
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
-        else f"known: {', '.join(_built_in())}, a model folder, or a hub id"
+        else f"known: {', '.join(list(_built_in())[:2])} and {len(_built_in()) - 2} more, which `instructsearch models`"
+        " lists, a model folder, or a hub id"
     )
     raise ModelNotFound(f"no embedder called {name!r}; {hint}")
 
@@ -107,7 +111,11 @@ def _from_toml(path: Path) -> Profile:
     model = str(facts.get("model", "."))
     inside = path.parent / model
     if inside.is_dir() and not is_hub_id(model):
+        from instructsearch.embed.folder import identity
+
         facts["model"] = str(inside.resolve())
+        parts = [*facts.get("post", []), facts.get("query_adapter", ""), facts.get("document_adapter", "")]
+        facts.setdefault("files", identity(inside.resolve(), [str(each) for each in parts]))
     return Profile.from_dict({"name": path.parent.name if path.name == "profile.toml" else path.stem, **facts})
 
 

@@ -24,6 +24,7 @@ _POOLING = {
 _POOLED = {"mean": "mean", "cls": "cls", "lasttoken": "last", "weightedmean": "weighted"}
 _IDENTITY = ("*.safetensors", "config.json", "tokenizer.json")
 _ASKED = re.compile(r"Instruct: (?P<instruction>.+?) ?\nQuery:(?P<blank> ?)", re.DOTALL)
+_COUNTING_FROM_PAD = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})  # positions start after the padding's
 # Transformers has these authors' architectures as its own classes, or `dialect` says how they are the same.
 _PORTED = frozenset({"new", "gte", "nomic_bert", "jina_embeddings_v3"})
 
@@ -50,7 +51,6 @@ def describe(folder: Path, model: str, revision: str) -> Profile:
             **_templates(folder),
             "pooling": mode,
             "pool_includes_instruction": bool(pooling.get("include_prompt", True)),
-            "padding_side": "left" if tokenizer.get("padding_side") == "left" else "right",
             # Older releases of transformers did as these say, newer ones no longer do.
             "add_bos": tokenizer.get("add_eos_token") is True and tokenizer.get("add_bos_token") is True,
             "add_eos": tokenizer.get("add_eos_token") is True,
@@ -126,17 +126,19 @@ def _post(
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    names = [path.name for path in folder.glob("sentence_*_config.json")]
-    return _read(folder / names[0], optional=True) if names else {}
+    names = sorted(folder.glob("sentence_*_config.json"))
+    return _read(names[0]) if names else {}
 
 
 def _window(config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """Return the tokens the model takes: as its settings say, else what both model and tokenizer allow."""
-    if settings.get("max_seq_length"):
-        return int(settings["max_seq_length"])
-    positions = config.get("max_position_embeddings") or config.get("n_positions") or 0
-    limits = [each for each in (positions, tokenizer.get("model_max_length") or 0) if 0 < each < 10**9]
-    return int(min(limits, default=512))
+    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or 0)
+    if config.get("model_type") in _COUNTING_FROM_PAD:
+        positions -= int(config.get("pad_token_id", 1)) + 1
+    chosen = int(settings.get("max_seq_length") or 0)
+    if chosen:
+        return min(chosen, positions) if config.get("model_type") in _COUNTING_FROM_PAD else chosen
+    return min((int(each) for each in (positions, tokenizer.get("model_max_length") or 0) if 0 < each < 10**9), default=512)
 
 
 def _templates(folder: Path) -> dict[str, str]:

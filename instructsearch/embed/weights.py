@@ -16,7 +16,7 @@ from instructsearch.embed.profile import Profile
 from instructsearch.errors import ModelDamaged, ModelNotFound
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.toml")
+_WANTED = ("*.json", "*.model", "*.txt", "*.toml")
 log = logging.getLogger("instructsearch.embed")
 
 
@@ -81,6 +81,15 @@ def adapter_folder(adapter: str, folder: Path, *, fetch: bool = True) -> Path:
     return model_folder(name, revision, fetch=fetch)
 
 
+def fetch_pickle(model: str, revision: str) -> Path:
+    """Return the folder of a hub id with the weights that were published as pickle, for `convert` to read.
+
+    Raises:
+        ModelNotFound: they are not here and cannot be fetched.
+    """
+    return _hub_folder(model, revision, fetch=True, weights="*pytorch_model*.bin")
+
+
 def is_here(profile: Profile) -> bool:
     """Say whether a profile's weights are on this machine, without going to the network or reading them."""
     if not profile.model:
@@ -99,24 +108,25 @@ def is_hub_id(model: str) -> bool:
     return _HUB_ID.fullmatch(model) is not None
 
 
-def _hub_folder(model: str, revision: str, *, fetch: bool) -> Path:
+def _hub_folder(model: str, revision: str, *, fetch: bool, weights: str = "*.safetensors") -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     try:
         folder = Path(snapshot_download(model, revision=revision or None, local_files_only=True))
-        if offline or not fetch or any(folder.glob("*.safetensors")):  # else a download was broken off
+        if offline or not fetch or any(folder.glob(weights)):  # else a download was broken off
             return folder
     except LocalEntryNotFoundError:
         pass
     if offline or not fetch:
+        at = f" at revision {revision[:12]}" if revision else ""
         raise ModelNotFound(
-            f"{model} is not in the local Hugging Face cache and HF_HUB_OFFLINE is set; unset it or give a folder"
+            f"{model}{at} is not in the local Hugging Face cache and HF_HUB_OFFLINE is set; unset it or give a folder"
         )
     log.info("fetching %s from the Hugging Face hub", model)
     try:
-        return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(_WANTED)))
+        return Path(snapshot_download(model, revision=revision or None, allow_patterns=[*_WANTED, weights]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelNotFound(

@@ -64,7 +64,7 @@ class Snapshot:
         """Return every view, oldest first, those still being made included."""
         rows = self._all(
             "SELECT name, key, profile, instruction, query_instruction, spec, dim, truncate, ready, id"
-            " FROM views ORDER BY id"
+            " FROM views ORDER BY coalesce(place, id)"
         )
         return [
             ViewRow(name, key, json.loads(profile), document, query, spec, dim, bool(truncate), bool(ready), id)

@@ -41,11 +41,12 @@ FIRST = (
     # kept in step by hand, not by triggers: these do not run where the schema is not trusted, which is everywhere here
     """CREATE VIRTUAL TABLE contents_fts USING fts5(
         context, text, content='contents', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')""",
-    # ready is 0 while `views add` has not yet embedded every content
+    # ready is 0 while `views add` has not yet embedded every content; place is the id of the first view it stands for,
+    # since a refreshed view keeps its place in the order
     """CREATE TABLE views (
         id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE,
         profile TEXT NOT NULL, instruction TEXT NOT NULL, query_instruction TEXT NOT NULL, spec TEXT NOT NULL,
-        dim INTEGER NOT NULL, truncate INTEGER NOT NULL, ready INTEGER NOT NULL)""",
+        dim INTEGER NOT NULL, truncate INTEGER NOT NULL, ready INTEGER NOT NULL, place INTEGER)""",
     # generation is null while a segment is staged: listed, kept, and not yet searched
     """CREATE TABLE segments (
         name TEXT PRIMARY KEY, view_id INTEGER NOT NULL REFERENCES views(id) ON DELETE CASCADE,

@@ -108,14 +108,17 @@ class Writer(Snapshot):
         assert added is not None
         return added
 
-    def ready(self, view_id: int) -> None:
-        """Let a view be searched, with every segment staged for it."""
+    def ready(self, view_id: int, *, replaced: ViewRow | None = None) -> None:
+        """Let a view be searched, with every segment staged for it, in the place and name of `replaced` if given."""
+        run = self._connection.execute
         with self.transaction():
             generation = self.generation_of("views add")
-            self._connection.execute("UPDATE views SET ready = 1 WHERE id = ?", [view_id])
-            self._connection.execute(
-                "UPDATE segments SET generation = ? WHERE view_id = ? AND generation IS NULL", [generation, view_id]
-            )
+            if replaced is not None:
+                place = run("SELECT coalesce(place, id) FROM views WHERE id = ?", [replaced.id]).fetchone()[0]
+                run("DELETE FROM views WHERE id = ?", [replaced.id])
+                run("UPDATE views SET name = ?, place = ? WHERE id = ?", [replaced.name, place, view_id])
+            run("UPDATE views SET ready = 1 WHERE id = ?", [view_id])
+            run("UPDATE segments SET generation = ? WHERE view_id = ? AND generation IS NULL", [generation, view_id])
 
     def drop_view(self, view_id: int) -> None:
         """Forget a view and its files."""
