@@ -163,6 +163,10 @@ def test_the_title_is_not_repeated_where_the_text_begins_with_it(bert, text):
     assert Chunker(Chunking(32), bert).chunk(Document("d", text, "A title"))[0].context == ""
 
 
+def test_a_title_that_only_begins_the_first_word_is_kept(bert):
+    assert Chunker(Chunking(32), bert).chunk(Document("d", "Apples are red", "A"))[0].context == "A"
+
+
 def test_every_later_chunk_carries_the_title(bert):
     chunks = Chunker(Chunking(16, context=4), bert).chunk(
         Document("d", "A title. " + "Some more words here. " * 20, "A title")

@@ -107,6 +107,15 @@ FAMILIES = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Models this small are slower on many threads, and very slow on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory):
     """Return a function that writes a family's base once."""
@@ -253,7 +262,7 @@ def test_stella_gives_each_dimension_by_a_head_of_its_own(bases, tmp_path, dim):
     _edit(told / "config.json", is_causal=False)
     heads = tmp_path / "heads"
     references = {}
-    shutil.copytree(plain, heads)
+    shutil.copytree(plain, heads, ignore=shutil.ignore_patterns("*_Dense*"))
     for width in (24, 40):
         saved = tiny.sentence_transformer(told, tmp_path / str(width), "mean", dense=((width, True, nn.Identity),))
         shutil.copytree(saved / "2_Dense", heads / f"2_Dense_{width}")

@@ -121,8 +121,8 @@ class Chunker:
 
 def _begins(passage: str, title: str) -> bool:
     """Say whether a passage begins with the title, whatever markup the title wears there."""
-    start = passage[: 2 * len(title) + 200].lstrip(_DRESS)
-    return bool(title) and " ".join(start.split()).casefold().startswith(title.casefold())
+    start, sought = " ".join(passage[: 2 * len(title) + 200].lstrip(_DRESS).split()).casefold(), title.casefold()
+    return bool(title) and start.startswith(sought) and not start[len(sought) :][:1].isalnum()
 
 
 def _places(marks: Iterable[Mark]) -> list[tuple[str, list[int], list[str | int]]]:

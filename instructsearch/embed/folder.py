@@ -1,6 +1,6 @@
 """Reads a sentence-transformers model folder: what its own files say about how to embed with it.
 
-Knows that layout (modules.json, pooling, prompts, what follows them); loads no weights and runs no code from the folder.
+Knows that layout (modules.json, pooling, prompts, what follows); loads no weights and runs no code from the folder.
 """
 
 import json
@@ -138,7 +138,8 @@ def _window(config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[st
     chosen = int(settings.get("max_seq_length") or 0)
     if chosen:
         return min(chosen, positions) if config.get("model_type") in _COUNTING_FROM_PAD else chosen
-    return min((int(each) for each in (positions, tokenizer.get("model_max_length") or 0) if 0 < each < 10**9), default=512)
+    limits = (positions, int(tokenizer.get("model_max_length") or 0))
+    return min((each for each in limits if 0 < each < 10**9), default=512)  # 10**30 means none
 
 
 def _templates(folder: Path) -> dict[str, str]:

@@ -99,8 +99,8 @@ def _read(folder: Path) -> Dense | LayerNorm:
     layer = LayerNorm(int(facts["dimension"])) if "dimension" in facts else Dense(facts, _activation(folder, facts))
     if not (folder / "model.safetensors").is_file():
         raise ModelDamaged(
-            f"{folder} has no model.safetensors, and pickle is not read, since that can run code; make a converted copy "
-            "of the model once, embed.convert(MODEL, FOLDER) in Python"
+            f"{folder} has no model.safetensors, and pickle is not read, since that can run code; make a converted "
+            "copy of the model once, embed.convert(MODEL, FOLDER) in Python"
         )
     try:
         layer.load_state_dict({name: each.float() for name, each in load_file(folder / "model.safetensors").items()})

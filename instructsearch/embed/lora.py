@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from instructsearch.errors import BadProfile, ModelDamaged
 
-_PAIRS = {"lora_A": "lora_B", "lora_embedding_A": "lora_embedding_B"}
+_PAIRS = {".lora_A": ".lora_B", ".lora_embedding_A": ".lora_embedding_B"}
 
 
 def merge(model: nn.Module, folder: Path) -> None:
@@ -25,28 +25,20 @@ def merge(model: nn.Module, folder: Path) -> None:
         ModelDamaged: it is not there, or does not fit the model.
     """
     facts, weights = _read(folder)
+    pairs = {name: name.replace(first, second) for name in weights for first, second in _PAIRS.items() if first in name}
+    if odd := sorted(set(weights).symmetric_difference({*pairs, *pairs.values()})):
+        raise BadProfile(f"{folder}: the adapter's {odd[0]} is no half of a LoRA update; only whole ones can be merged")
     layers = dict(model.named_modules())
-    merged = 0
-    for name in weights:
-        path, _, rest = name.rpartition(".lora_")
-        first = f"lora_{rest}".removesuffix(".weight")
-        if first not in _PAIRS:
-            continue
+    for first, second in pairs.items():
+        path = first.rpartition(".lora_")[0]
         layer = _layer(layers, path, folder)
-        second = weights.get(f"{path}.{name.removeprefix(f'{path}.').replace(first, _PAIRS[first])}")
-        if second is None:
-            raise ModelDamaged(f"{folder}: the adapter has {name} and not its counterpart {_PAIRS[first]}")
-        update = _scale(facts, path, weights[name].shape[0]) * (second.float() @ weights[name].float())
+        update = _scale(facts, path, weights[first].shape[0]) * (weights[second].float() @ weights[first].float())
         weight: Tensor = layer.weight.data
         if isinstance(layer, nn.Embedding) or facts.get("fan_in_fan_out"):
             update = update.T
         if update.shape != weight.shape:
             raise ModelDamaged(f"{folder}: the adapter's {path} is {tuple(update.shape)}, not {tuple(weight.shape)}")
         weight += update.to(weight.dtype)
-        merged += 1
-    if 2 * merged != len(weights):
-        odd = next((name for name in weights if "lora_" not in name), "nothing")
-        raise BadProfile(f"{folder}: the adapter holds {odd}, which is not a LoRA update; only those can be merged")
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

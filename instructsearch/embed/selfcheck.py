@@ -110,7 +110,7 @@ def _instruction(embedder: "Embedder") -> Check | None:
     nearest = 0.0
     for role in roles[:1] if profile.query_adapter != profile.document_adapter else roles:
         try:
-            vectors = [embedder.encode(["the cat"], each, role)[0] for each in ("", *_INSTRUCTIONS)]
+            vectors = embedder.encode(["the cat"] * 3, ["", *_INSTRUCTIONS], role)
         except TooLong:
             return Check("instruction", ok=False, detail=f"{profile.max_tokens} tokens hold no instruction and text")
         nearest = max(nearest, *(float(vectors[a] @ vectors[b]) for a, b in ((0, 1), (0, 2), (1, 2))))

@@ -96,8 +96,8 @@ def _same_shape(index: Any, dim: int, rows: int) -> bool:
 
 
 def probes(spec: Spec) -> int:
-    """Return how many IVF lists to visit, which is twice and a quarter the root of their number."""
-    return math.ceil(2.25 * math.sqrt(spec.size))
+    """Return how many IVF lists to visit: three times the root of their number."""
+    return math.ceil(3 * math.sqrt(spec.size))
 
 
 def parameters(spec: Spec, k: int, rows: int, keep: BoolArray | None) -> Any | None:
