@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instructsearch.errors import ReadError
+from instructsearch.errors import ReadError, TooLong
 from instructsearch.readers import READERS_VERSION, File, Limits, matches, read, walk
 from instructsearch.records import Document
 from instructsearch.store import Source
@@ -214,22 +214,27 @@ class Sync:
             moved = before is not None and before.source_id in self._gone_sources
             if before and not moved and before.source_id != (source.id if source else None):
                 owner = "another file" if before.source_id else "a record added from memory"
-                taken.append(_taken(document, f"already stored from {owner}; delete it there first"))
+                taken.append(_taken(document, f"its id is already stored from {owner}; delete it there first"))
                 continue
             if document.key in staged and staged[document.key] != document.source:
-                taken.append(_taken(document, f"also in {staged[document.key]}; ids are unique in a collection"))
+                taken.append(
+                    _taken(document, f"its id is also in {staged[document.key]}; ids are unique in a collection")
+                )
                 continue
             if before:
                 still.add(before.id)
                 self.report.deleted -= moved
-            if before and before.digest == document.digest:
-                self.report.unchanged += 1
-                if not moved:
+            same = before is not None and before.digest == document.digest
+            if not same or moved:
+                try:
+                    stage.append((document, self._chunker().chunk(document)))
+                except TooLong as error:
+                    taken.append(_taken(document, str(error)))
                     continue
-            elif document.key not in staged:
+            self.report.unchanged += same
+            if not same and document.key not in staged:
                 self.report.updated += before is not None
                 self.report.added += before is None
-            stage.append((document, self._chunker().chunk(document)))
         if stage:
             self._writer.stage(stage)
             self._staged += len(stage)
@@ -237,7 +242,7 @@ class Sync:
 
 
 def _taken(document: Document, reason: str) -> ReadError:
-    return ReadError(f"{document.source or 'record'}#{document.key}", f"id {document.key!r} is {reason}")
+    return ReadError(f"{document.source or 'record'}#{document.key}", reason)
 
 
 def _same_clock(file: File, known: Source) -> bool:

@@ -206,6 +206,27 @@ def test_csv_keeps_every_cell_as_the_text_that_it_is(rows):
     assert document.metadata == {"zip": "01234", "empty": ""}
 
 
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("2020", 2020),
+        ("-3", -3),
+        ("0", 0),
+        ("7.5", 7.5),
+        ("1.0", 1.0),
+        ("true", True),
+        ("false", False),
+        *(
+            (text, text)
+            for text in ("01234", "-0", "7.50", "1e5", "+3", "True", "1,000", ".5", "5.", "1" * 16, "NaN", "")
+        ),
+    ],
+)
+def test_a_csv_cell_is_a_number_only_if_nothing_is_lost(rows, cell, value):
+    kept = rows("a.csv", f"id,text,k\n1,a,{chr(34)}{cell}{chr(34)}\n")[0]["1"].metadata["k"]
+    assert (kept, type(kept)) == (value, type(value))
+
+
 def test_csv_without_a_text_has_its_cells_by_name_as_text(rows):
     document = rows("a.csv", "id,name,city\n1,Ann,Oulu\n2,,Turku\n")[0]
     assert document["1"].text == "name: Ann\ncity: Oulu"

@@ -4,6 +4,7 @@ Knows cells, quotes and headers; does not know what a row becomes.
 """
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ Record = tuple[int, list[str] | ReadError]
 
 
 def read_csv(path: str, limits: Limits, *, gzipped: bool = False, tabs: bool = False) -> Iterator[Document | ReadError]:
-    """Yield the document of each row under the header; every cell is kept as the text that it is.
+    """Yield the document of each row under the header; a cell that is a plain number, true or false becomes one.
 
     Without a column `text`, the text is the row's cells, each after its column's name. In TSV a row is always one line.
 
@@ -48,7 +49,24 @@ def read_csv(path: str, limits: Limits, *, gzipped: bool = False, tabs: bool = F
             row["text"] = "\n".join(
                 f"{name}: {cell}" for name, cell in row.items() if cell and name not in ("_id", "id")
             )
-        yield rows.document(number, row)
+        yield rows.document(number, {name: cell if name in _TEXTS else _typed(cell) for name, cell in row.items()})
+
+
+_TEXTS = ("_id", "id", "title", "text")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,14})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,8})\.[0-9]{0,5}[1-9]|-?(0|[1-9][0-9]{0,8})\.0")
+
+
+def _typed(cell: str) -> str | int | float | bool:
+    """Return a cell as a number, true or false if writing that down gives the cell again to the letter.
+
+    So `year>=2020` finds what it should, and "01234", "1e5", "+3" and "7.50" stay the texts that they are.
+    """
+    if _INTEGER.fullmatch(cell) and cell != "-0":
+        return int(cell)
+    if _DECIMAL.fullmatch(cell) and str(float(cell)) == cell:
+        return float(cell)
+    return cell == "true" if cell in ("true", "false") else cell
 
 
 def _tabbed(path: str, source: Iterator[Line], _: int) -> Iterator[Record]:
