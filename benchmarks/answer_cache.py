@@ -1,6 +1,6 @@
 """Measure what several views of the same texts save when a causal answer model reads each text once for all of them.
 
-    python benchmarks/answer_cache.py [--views 4] [--texts 8] [--tokens 200] [--rounds 3] [--models opt llama]
+    python benchmarks/answer_cache.py [--views 4] [--texts 6] [--tokens 200] [--rounds 3] [--models opt llama]
 
 Weights are random, in the shapes of OPT-125M and of a Llama of 150M: neither time nor equality depends on what they
 hold. Texts are pieces of the standard library's sources, all of the same number of tokens. Both ways are timed in
@@ -124,7 +124,7 @@ def measure(embedder, texts, questions, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--views", type=int, default=4, choices=range(2, len(QUESTIONS) + 1))
-    parser.add_argument("--texts", type=int, default=8)
+    parser.add_argument("--texts", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))

@@ -12,7 +12,7 @@ from instructsearch.chunking import Chunker, Chunking
 from instructsearch.embed import Profile
 from instructsearch.errors import ViewNotFound
 from instructsearch.fill import fill, refuse_long
-from instructsearch.fit import DEFAULT_EMBEDDER, Models, checked_spec, fitting, new_view, remember
+from instructsearch.fit import DEFAULT_EMBEDDER, Models, called, checked_spec, fitting, new_view, remember
 from instructsearch.readers import Limits
 from instructsearch.readers import close as close_readers
 from instructsearch.records import Document
@@ -125,8 +125,10 @@ class Editor:
         """Embed the stored chunks under another instruction or model."""
         with self._store.writing() as writer:
             stored = writer.views()
-            chosen = embedder or self._models.named or (stored[0].profile["name"] if stored else DEFAULT_EMBEDDER)
-            row = new_view(self._profile(chosen, stored), name, instruction, query_instruction, spec, truncate=truncate)
+            chosen = embedder or self._models.named
+            first = stored[0].profile["name"] if stored else DEFAULT_EMBEDDER
+            profile = self._profile(chosen or first, stored)
+            row = new_view(profile, name, instruction, query_instruction, spec, truncate=truncate)
             begun = next((one for one in stored if one.name == name and one.key == row.key and not one.ready), None)
             return self._make(writer, row, chosen, begun, progress or silent)
 
@@ -135,7 +137,7 @@ class Editor:
         with self._store.writing() as writer:
             stored = writer.views()
             old = _named(stored, name)
-            chosen = embedder or self._models.named or old.profile["name"]
+            chosen = called(f"view {name!r}", old.profile, embedder or self._models.named)
             row = new_view(
                 embed.find(chosen),
                 f"{name}.new",
@@ -161,7 +163,7 @@ class Editor:
         self,
         writer: Writer,
         row: ViewRow,
-        chosen: str,
+        chosen: str | None,
         begun: ViewRow | None,
         progress: Progress,
         replaced: ViewRow | None = None,
@@ -171,7 +173,8 @@ class Editor:
         if not row.truncate:
             refuse_long(writer, self._models.load(profile), row.instruction, live)
         row_id = begun.id if begun else writer.add_view(row)
-        remember(profile.fingerprint, chosen)
+        if chosen:
+            remember(profile.fingerprint, chosen)
         done = self._fill(writer, next(one for one in writer.views() if one.id == row_id), live, progress)
         writer.ready(row_id, replaced=replaced)
         self._refresh_indexes(writer, progress)

@@ -32,8 +32,8 @@ def fill(
 ) -> int:
     """Give every content of `ids` a vector in the view, and return how many had none.
 
-    What is done is saved every 30 seconds, so an interrupted run goes on from there. The model is only asked for when
-    there is work.
+    What is done is saved every 30 seconds and on an interruption, so that the next run goes on from there. The model is
+    only asked for when there is work.
     """
     lacking = [int(id) for id in view.missing(ids)]
     if not lacking:
@@ -55,15 +55,26 @@ def fill(
     progress(0, len(lacking))
     kept: list[tuple[list[int], np.ndarray]] = []
     saved = time.monotonic()
-    for number, window in enumerate(windows, 1):
-        texts = writer.contents(window)
-        rows = model.encode([content(*texts[id]) for id in window], view.row.instruction, "document", progress=report)
-        kept.append((window, rows))
-        late = time.monotonic() - saved > KEEP_SECONDS or sum(len(part) for part, _ in kept) >= KEEP_ROWS
-        if late or number == len(windows):
-            together = np.array([id for part, _ in kept for id in part], np.int64)
-            view.add(writer, together, np.concatenate([part for _, part in kept]))
-            kept, saved = [], time.monotonic()
+
+    def save() -> None:
+        nonlocal saved
+        if kept:
+            together, saved = list(kept), time.monotonic()
+            kept.clear()
+            ids = np.array([id for part, _ in together for id in part], np.int64)
+            view.add(writer, ids, np.concatenate([part for _, part in together]))
+
+    try:
+        for window in windows:
+            texts = writer.contents(window)
+            rows = model.encode(
+                [content(*texts[id]) for id in window], view.row.instruction, "document", progress=report
+            )
+            kept.append((window, rows))
+            if time.monotonic() - saved > KEEP_SECONDS or sum(len(part) for part, _ in kept) >= KEEP_ROWS:
+                save()
+    finally:
+        save()
     return len(lacking)
 
 

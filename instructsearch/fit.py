@@ -106,10 +106,7 @@ def fitting(what: str, facts: Mapping[str, Any], named_now: str | None = None) -
     # a collection may mix models: what the user names is meant for the views that nothing else fits
     name = before if before and _gives(before, built_in) == stored.fingerprint else named_now or before
     if name is None:
-        raise ViewMismatch(
-            f"{what} was made with {stored.name!r} ({stored.model or stored.kind}), which only the collection names;"
-            f" opening a collection loads no model on its word: give --embedder {stored.name} if you trust it"
-        )
+        raise _unknown(what, stored)
     try:
         profile = built_in[name] if name in built_in else embed.find(name)
     except ModelError as error:
@@ -123,6 +120,26 @@ def fitting(what: str, facts: Mapping[str, Any], named_now: str | None = None) -
     if named_now:
         remember(profile.fingerprint, name)
     return profile
+
+
+def called(what: str, facts: Mapping[str, Any], named_now: str | None = None) -> str:
+    """Return by which name to find the model of a stored profile again, whether or not it has changed since.
+
+    Raises:
+        ViewMismatch: only the collection names it.
+    """
+    stored = Profile.from_dict(facts)
+    name = named_now or (stored.name if embed.built_in(stored.name) else named(stored.fingerprint))
+    if name is None:
+        raise _unknown(what, stored)
+    return name
+
+
+def _unknown(what: str, stored: Profile) -> ViewMismatch:
+    return ViewMismatch(
+        f"{what} was made with {stored.name!r} ({stored.model or stored.kind}), which only the collection names;"
+        f" opening a collection loads no model on its word: give --embedder {stored.name} if you trust it"
+    )
 
 
 def _gives(name: str, built_in: Mapping[str, Profile]) -> str | None:

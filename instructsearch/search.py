@@ -47,7 +47,7 @@ def expression(text: str) -> str | None:
 
 
 def fuse(lists: Mapping[str, Ranked], constant: int = RRF_CONSTANT) -> list[tuple[int, float, dict[str, int]]]:
-    """Return (content, score, rank in each list) by reciprocal rank, best first, ties by id.
+    """Return (content, score, rank in each list) by reciprocal rank, best first, ties as they come.
 
     A single list keeps its own scores.
     """
@@ -57,7 +57,7 @@ def fuse(lists: Mapping[str, Ranked], constant: int = RRF_CONSTANT) -> list[tupl
         for rank, (content, score) in enumerate(ranked, 1):
             ranks.setdefault(content, {})[name] = rank
             scores[content] = score if len(lists) == 1 else scores.get(content, 0.0) + 1 / (constant + rank)
-    return [(content, scores[content], ranks[content]) for content in sorted(scores, key=lambda c: (-scores[c], c))]
+    return [(content, scores[content], ranks[content]) for content in sorted(scores, key=lambda c: -scores[c])]
 
 
 def search(
@@ -70,7 +70,8 @@ def search(
 ) -> list[Found]:
     """Return the k best chunks, or the best chunk of each of the k best documents; fewer only when no more match.
 
-    A content counts for every chunk that shows it. Ties are broken by chunk id.
+    A content counts for every chunk that shows it. Ties are broken by the contents' digests, and within one by
+    document key, so that the same corpus gives the same answer in whatever order it was indexed.
     """
     depth = k if len(rankers) == 1 else max(k, FUSION_DEPTH)
     while True:
@@ -89,18 +90,15 @@ def _expand(
     tree: Tree | None,
     by_document: bool,
 ) -> list[Found]:
-    shown = snapshot.showing([content for content, _, _ in fused], k, tree, by_document=by_document)
-    entries = [
-        (-score, chunk, document, ranks)
-        for content, score, ranks in fused
-        for chunk, document in shown.get(content, ())
-    ]
-    entries.sort(key=lambda entry: entry[:2])
+    contents = [content for content, _, _ in fused]
+    shown = snapshot.showing(contents, k, tree, by_document=by_document)
+    digests = snapshot.digests(contents)
     found = []
     documents = set()
-    for negative, chunk, document, ranks in entries:
-        if by_document and document in documents:
-            continue
-        documents.add(document)
-        found.append(Found(chunk, -negative, ranks))
+    for content, score, ranks in sorted(fused, key=lambda one: (-one[1], digests[one[0]])):
+        for chunk, document in shown.get(content, ()):
+            if by_document and document in documents:
+                continue
+            documents.add(document)
+            found.append(Found(chunk, score, ranks))
     return found

@@ -7,14 +7,15 @@ commit that lets it in are the collection's. Knows how documents come in, not ho
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from instructsearch.errors import ReadError, TooLong
 from instructsearch.readers import READERS_VERSION, File, Limits, matches, read, walk
-from instructsearch.records import Document
+from instructsearch.records import Chunk, Document
 from instructsearch.store import Source
 from instructsearch.store.staging import Change
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int | None], None]
 BATCH_DOCUMENTS = 500
 BATCH_CHARACTERS = 8_000_000
+ELSEWHERE = "its id is"  # how the reason begins why a document was refused that another file has
 GRAIN = 2_000_000_000  # ns: an edit this soon after reading can leave the file's clock as it was
 
 
@@ -58,6 +60,15 @@ class Report:
         return {**counts, "failed": len(self.failures)}
 
 
+class _Refused(NamedTuple):
+    """A document not let in since its id belongs to another file: the file it is in, its key, and how it was told."""
+
+    file: File
+    source: Source
+    key: str
+    failure: ReadError
+
+
 class Sync:
     """One run over paths or records, staging through one Writer."""
 
@@ -72,8 +83,12 @@ class Sync:
         self._sources: list[Source] = []
         self._touched: list[Source] = []
         self._gone_sources: dict[int, str] = {}
-        self._gone_documents: list[int] = []
-        self._staged = 0
+        self._gone_documents: set[int] = set()
+        # waiting to be staged: a transaction costs more than a document
+        self._waiting: dict[str, tuple[Document, Sequence[Chunk]]] = {}
+        self._refused: list[_Refused] = []
+        self._characters = 0
+        self._staged = False
 
     @property
     def changed(self) -> bool:
@@ -82,7 +97,7 @@ class Sync:
 
     def change(self) -> Change:
         """Return what the commit needs to know besides the staged documents."""
-        return Change(self._sources, self._touched, sorted(self._gone_sources), self._gone_documents)
+        return Change(self._sources, self._touched, sorted(self._gone_sources), sorted(self._gone_documents))
 
     # --- files
 
@@ -104,6 +119,8 @@ class Sync:
             self._progress("read", position, len(found))
             known = stored.get(file.path)
             self._file(file, known, counts.get(known.id, 0) if known else 0)
+        self._freed()
+        self._stage()
         self._progress("read", len(found), len(found))
 
     def _note_gone(
@@ -131,8 +148,11 @@ class Sync:
         current = (
             known is not None and known.sha256 and known.reader == READERS_VERSION and (documents > 0 or known.empty)
         )
+        explicit = file.path == file.root or (known is not None and known.explicit)
         if known and current and _same_clock(file, known):
-            self._unchanged(known, documents)
+            if explicit != known.explicit:
+                self._touched.append(replace(known, explicit=explicit))
+            self._unchanged(file, known, documents)
             return
         seen = time.time_ns()
         try:
@@ -141,21 +161,26 @@ class Sync:
         except OSError as error:
             self.report.failures.append(ReadError(file.path, f"cannot be read: {error.strerror or error}"))
             return
-        source = Source(file.path, file.size, file.modified_ns, seen, sha256, READERS_VERSION, file.path == file.root)
+        source = Source(file.path, file.size, file.modified_ns, seen, sha256, READERS_VERSION, explicit)
+        if known:
+            source = replace(source, failed=known.failed, hiding=known.hiding, empty=known.empty)
         if known and current and known.sha256 == sha256:
-            self._touched.append(replace(source, failed=known.failed, empty=known.empty))
-            self._unchanged(known, documents)
+            self._touched.append(source)
+            self._unchanged(file, known, documents)
             return
         self._read(file, known, source)
 
-    def _unchanged(self, known: Source, documents: int) -> None:
+    def _unchanged(self, file: File, known: Source, documents: int) -> None:
         self.report.unchanged += documents
-        self.report.failures += [ReadError(where, reason) for where, reason in known.failed]
+        failures = [ReadError(where, reason) for where, reason in known.failed]
+        self.report.failures += failures
+        self._note_refused(file, known, failures)
         if known.empty:
             self.report.empty.append(known.path)
 
     def _read(self, file: File, known: Source | None, source: Source) -> None:
         failures: list[ReadError] = []
+        taken: list[ReadError] = []
         still: set[int] = set()  # ids of the file's stored documents that are still in it
         batch: list[Document] = []
         characters = documents = 0
@@ -167,26 +192,55 @@ class Sync:
             batch.append(entry)
             characters += len(entry.text)
             if len(batch) >= BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-                failures += self._take(batch, known, still)
+                taken += self._take(batch, known.id if known else 0, still)
                 batch, characters = [], 0
-        failures += self._take(batch, known, still)
-        self.report.failures += failures
+        taken += self._take(batch, known.id if known else 0, still)
+        self.report.failures += [*failures, *taken]
         if any(failure.where == file.path for failure in failures):
             # not read to its end: what was stored of it stays, what was read comes in, and it is tried again next time
             if documents:
-                self._sources.append(replace(source, sha256=""))
+                self._sources.append(replace(source, sha256="", empty=False))
             return
-        empty = not documents and not failures
+        empty = not documents and not failures and not taken
         if empty:
             self.report.empty.append(file.path)
-        self._sources.append(
-            replace(source, empty=empty, failed=tuple((failure.where, failure.reason) for failure in failures))
-        )
         # a row that has become unreadable may be one of those missed: then nothing of the file is taken out
-        if known and len(failures) <= len(known.failed):
-            gone = [id for id in self._writer.of_source(known.id) if id not in still]
-            self._gone_documents += gone
+        hiding = _hiding(failures, known) if known else ()
+        failed = tuple((failure.where, failure.reason) for failure in [*failures, *taken])
+        source = replace(source, empty=empty, failed=failed, hiding=hiding)
+        self._sources.append(source)
+        self._note_refused(file, source, taken)
+        if known and not hiding:
+            gone = {id for id in self._writer.of_source(known.id) if id not in still}
+            self._gone_documents |= gone
             self.report.deleted += len(gone)
+
+    # --- ids that two files lay claim to
+
+    def _note_refused(self, file: File, source: Source, failures: Sequence[ReadError]) -> None:
+        for failure in failures:
+            if failure.reason.startswith(ELSEWHERE):
+                self._refused.append(_Refused(file, source, failure.where.removeprefix(f"{file.path}#"), failure))
+
+    def _freed(self) -> None:
+        """Take in the documents that were refused while another file had their id, where it has no longer."""
+        known = self._writer.known([refused.key for refused in self._refused])
+        files: dict[str, list[_Refused]] = {}
+        for refused in self._refused:
+            owner = known.get(refused.key)
+            if owner is None or owner.id in self._gone_documents or owner.source_id in self._gone_sources:
+                files.setdefault(refused.file.path, []).append(refused)
+        for some in files.values():
+            self._take_freed(some[0].file, some[0].source, {refused.key: refused.failure for refused in some})
+
+    def _take_freed(self, file: File, source: Source, freed: dict[str, ReadError]) -> None:
+        documents = [one for one in read(file, self._limits) if isinstance(one, Document) and one.key in freed]
+        still = {failure.where for failure in self._take(documents, 0, set())}
+        settled = {freed[one.key].where for one in documents} - still
+        if settled:
+            self.report.failures = [failure for failure in self.report.failures if failure.where not in settled]
+            source = replace(source, failed=tuple(pair for pair in source.failed if pair[0] not in settled))
+            self._sources = [*(other for other in self._sources if other.path != source.path), source]
 
     # --- documents
 
@@ -199,50 +253,69 @@ class Sync:
                 self.report.failures += self._take(batch, None, set())
                 batch = []
         self.report.failures += self._take(batch, None, set())
+        self._stage()
 
-    def _take(self, batch: Sequence[Document], source: Source | None, still: set[int]) -> list[ReadError]:
-        """Stage what is new or changed of a batch; return those whose id belongs to another file."""
+    def _take(self, batch: Sequence[Document], source: int | None, still: set[int]) -> list[ReadError]:
+        """Cut what is new or changed of a batch and let it wait; return those whose id belongs to another file.
+
+        `source` is the id of the file they came from, 0 for a new file, None for records from memory.
+        """
         if not batch:
             return []
         keys = [document.key for document in batch]
         known = self._writer.known(keys)
         staged = self._writer.staged_sources(keys)
-        stage = []
+        staged |= {key: document.source for key, (document, _) in self._waiting.items()}
         taken = []
         for document in batch:
             before = known.get(document.key)
-            moved = before is not None and before.source_id in self._gone_sources
-            if before and not moved and before.source_id != (source.id if source else None):
+            moved = before is not None and (before.source_id in self._gone_sources or before.id in self._gone_documents)
+            if before and not moved and before.source_id != source:
                 owner = "another file" if before.source_id else "a record added from memory"
-                taken.append(_taken(document, f"its id is already stored from {owner}; delete it there first"))
+                taken.append(_taken(document, f"{ELSEWHERE} already stored from {owner}; delete it there first"))
                 continue
             if document.key in staged and staged[document.key] != document.source:
                 taken.append(
-                    _taken(document, f"its id is also in {staged[document.key]}; ids are unique in a collection")
+                    _taken(document, f"{ELSEWHERE} also in {staged[document.key]}; ids are unique in a collection")
                 )
                 continue
             if before:
                 still.add(before.id)
-                self.report.deleted -= moved
+            # given twice in one run, it counts once and the last stands
+            again = document.key in staged
             same = before is not None and before.digest == document.digest
-            if not same or moved:
+            if not same or moved or again:
                 try:
-                    stage.append((document, self._chunker().chunk(document)))
+                    self._waiting[document.key] = document, self._chunker().chunk(document)
                 except TooLong as error:
                     taken.append(_taken(document, str(error)))
                     continue
-            self.report.unchanged += same
-            if not same and document.key not in staged:
-                self.report.updated += before is not None
+                staged[document.key] = document.source
+                self._characters += len(document.text)
+            if not again:
+                self.report.deleted -= moved
+                self.report.unchanged += same
+                self.report.updated += before is not None and not same
                 self.report.added += before is None
-        if stage:
-            self._writer.stage(stage)
-            self._staged += len(stage)
+        if len(self._waiting) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS:
+            self._stage()
         return taken
+
+    def _stage(self) -> None:
+        if self._waiting:
+            self._writer.stage(list(self._waiting.values()))
+            self._staged = True
+            self._waiting, self._characters = {}, 0
 
 
 def _taken(document: Document, reason: str) -> ReadError:
     return ReadError(f"{document.source or 'record'}#{document.key}", reason)
+
+
+def _hiding(failures: Sequence[ReadError], known: Source) -> tuple[str, ...]:
+    """Return the reasons of the failures that may stand for a stored document: those that were not always there."""
+    always = Counter(reason for _, reason in known.failed) - Counter(known.hiding)
+    return tuple((Counter(failure.reason for failure in failures) - always).elements())
 
 
 def _same_clock(file: File, known: Source) -> bool:

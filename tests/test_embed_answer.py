@@ -1,5 +1,6 @@
 """Embed-by-answer against the published recipe of InBedder in plain transformers, and what must not change a vector."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -183,6 +184,14 @@ def test_a_layer_before_the_last_equals_the_hidden_states_of_transformers(name, 
 def test_a_layer_that_the_model_does_not_have_is_refused(layer, folders):
     with pytest.raises(BadProfile, match=f"layer is {layer}, and the model has 3"):
         AnswerEmbedder(profile(folders["opt"], "inbedder-opt-1.3b", layer=layer), device="cpu")
+
+
+def test_the_states_that_are_taken_are_part_of_the_fingerprint_and_are_not_for_every_kind(folders):
+    plain = profile(folders["opt"], "inbedder-opt-1.3b")
+    others = [replace(plain, layer=2), replace(plain, truncates_head=False), replace(plain, pooling="mean")]
+    assert len({plain.fingerprint, *(each.fingerprint for each in others)}) == 4
+    with pytest.raises(BadProfile, match="by kind 'answer' only"):
+        replace(plain, layer=2, kind="encoder")
 
 
 @pytest.mark.parametrize("masks", [1, 5])

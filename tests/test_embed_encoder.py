@@ -211,10 +211,17 @@ def test_bfloat16_stays_near_float32(tiny):
     assert cosines.min() > 0.999
 
 
-def test_nan_in_the_weights_is_an_error_at_the_door(tmp_path):
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
     break_weights(tiny_bert(tmp_path))
+    with pytest.raises(ModelDamaged, match=r"not finite numbers, in encoder\.layer\.1\.output\.dense\.weight"):
+        Encoder(embed.find(str(tmp_path)), device="cpu")
+
+
+def test_vectors_that_are_not_finite_are_an_error_at_the_door(tiny):
+    encoder = Encoder(tiny, device="cpu", precision="float32")
+    encoder.network().backbone.encoder.layer[1].output.dense.weight.data.fill_(torch.nan)
     with pytest.raises(BadVector, match="weights are broken"):
-        Encoder(embed.find(str(tmp_path)), device="cpu").encode(["the cat"])
+        encoder.encode(["the cat"])
 
 
 def test_altered_weights_are_refused(tmp_path, folder):

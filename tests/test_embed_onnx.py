@@ -5,10 +5,12 @@ import logging
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_models import tiny_bert
+from tiny_families import qwen3
+from tiny_models import add_dense, tiny_bert
 
 from instructsearch import embed
 from instructsearch.embed import export, onnx
@@ -27,7 +29,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    folder = tiny_bert(tmp_path_factory.mktemp("models") / "bert")
+    folder = add_dense(tiny_bert(tmp_path_factory.mktemp("models") / "bert"), 16)
     encoder = Encoder(embed.find(str(folder)), device="cpu", precision="float32")
     assert embed.prepare_queries(encoder)
     return encoder
@@ -48,7 +50,7 @@ def test_the_graph_equals_torch(encoder):
     assert isinstance(light, onnx.OnnxEncoder)
     assert light.device == "cpu"
     np.testing.assert_allclose(light.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
-    assert light.encode([]).shape == (0, 32)
+    assert light.encode([]).shape == (0, 16)
 
 
 def test_a_second_preparation_makes_nothing(encoder, monkeypatch):
@@ -103,6 +105,21 @@ def test_a_graph_that_differs_is_refused_remembered_and_replaced_by_torch(encode
     monkeypatch.setattr(export, "_build", lambda *_: pytest.fail("tried again"))
     assert isinstance(embed.load(encoder.profile, queries=True), Encoder)
     assert not onnx.graph_folder(encoder.profile).exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "reason"),
+    [(qwen3, 10**9, "this is qwen3"), (tiny_bert, 10, "weights are more than the 10 worth a graph")],
+    ids=["architecture", "size"],
+)
+def test_no_graph_is_tried_of_what_is_not_worth_one(tmp_path, monkeypatch, caplog, make, limit, reason):
+    monkeypatch.setattr(export, "LARGEST", limit)
+    monkeypatch.setattr(export, "_build", lambda *_: pytest.fail("tried"))
+    profile = replace(embed.find("gte-small"), model=str(make(tmp_path)), revision="", dim=32, max_tokens=32)
+    with caplog.at_level(logging.INFO, "instructsearch.embed"):
+        assert isinstance(embed.load(profile, device="cpu", queries=True), Encoder)
+    assert "queries of gte-small will use torch" in caplog.text
+    assert reason in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_means_torch(encoder, tmp_path, monkeypatch, caplog):

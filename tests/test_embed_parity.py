@@ -78,13 +78,31 @@ FAMILIES = [
         include_prompt=False,
         dense=((24, False, nn.Identity),),
     ),
-    Family("gritlm-7b", tiny.mistral, "mean", GRIT, GRIT, include_prompt=False, bidirectional=True, texts=(*TEXTS[:2], *TEXTS[3:])),
+    Family(
+        "gritlm-7b",
+        tiny.mistral,
+        "mean",
+        GRIT,
+        GRIT,
+        include_prompt=False,
+        bidirectional=True,
+        texts=(*TEXTS[:2], *TEXTS[3:]),
+    ),
     Family("e5-mistral-7b", tiny.mistral, "lasttoken", E5, E5, ends="</s>"),
     Family("multilingual-e5-large-instruct", tiny.xlm_roberta, "mean", E5, E5),
     Family("qwen3-embedding-0.6b", tiny.qwen3, "lasttoken", QWEN, QWEN),
     Family("gte-qwen2-1.5b", tiny.qwen2, "lasttoken", E5, E5, ends="<|endoftext|>"),
     Family("gte-qwen2-7b", tiny.qwen2, "lasttoken", E5, E5, ends="<|endoftext|>", bidirectional=True),
-    Family("stella-1.5b", tiny.qwen2, "mean", E5, E5, ends="<|endoftext|>", bidirectional=True, dense=((24, True, nn.Identity),)),
+    Family(
+        "stella-1.5b",
+        tiny.qwen2,
+        "mean",
+        E5,
+        E5,
+        ends="<|endoftext|>",
+        bidirectional=True,
+        dense=((24, True, nn.Identity),),
+    ),
     Family(
         "embeddinggemma-300m",
         tiny.gemma3,
@@ -130,7 +148,7 @@ def bases(tmp_path_factory):
     return base
 
 
-@pytest.fixture(scope="module", params=FAMILIES, ids=str)
+@pytest.fixture(scope="module")
 def pair(request, bases, tmp_path_factory):
     """Return a family, its reference, and a function that makes ours of the same weights."""
     family: Family = request.param
@@ -142,7 +160,12 @@ def pair(request, bases, tmp_path_factory):
     if family.bidirectional:
         _edit(told / "config.json", is_causal=False)
     saved = tiny.sentence_transformer(
-        told, folder / "reference", family.pooling, include_prompt=family.include_prompt, dense=family.dense, window=WINDOW
+        told,
+        folder / "reference",
+        family.pooling,
+        include_prompt=family.include_prompt,
+        dense=family.dense,
+        window=WINDOW,
     )
     reference = SentenceTransformer(str(saved), device="cpu")
     for path in saved.glob("*_Dense"):
@@ -174,12 +197,21 @@ def expected(reference: SentenceTransformer, texts, prompt: str) -> np.ndarray:
     return reference.encode(texts, prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
+every = pytest.mark.parametrize("pair", FAMILIES, indirect=True, ids=str)
+instructable = pytest.mark.parametrize(
+    "pair", [each for each in FAMILIES if embed.find(each.profile).takes_instruction], indirect=True, ids=str
+)
+ROTARY = (tiny.t5, tiny.nomic_bert, tiny.modernbert, tiny.mistral, tiny.qwen2, tiny.qwen3, tiny.gemma3)
+
+
+@pytest.mark.parametrize(
+    ("pair", "side"),
+    [(each, side) for each in FAMILIES for side in ("right", "left") if side == "right" or each.base in ROTARY],
+    indirect=["pair"],
+    ids=str,
+)
 def test_every_instruction_role_and_padding_gives_the_reference_vectors(pair, side):
     family, reference, make = pair
-    absolute = reference[0].config.model_type in {"bert", "mpnet", "xlm-roberta"}
-    if absolute and side == "left":
-        pytest.skip("positions are counted from the left here: neither code pads there")
     encoder = make(padding_side=side)
     texts = list(family.texts)
     for role, prompt in (("query", family.query), ("document", family.document)):
@@ -188,11 +220,10 @@ def test_every_instruction_role_and_padding_gives_the_reference_vectors(pair, si
             np.testing.assert_allclose(encoder.encode(texts, instruction, role), theirs, atol=1e-5, err_msg=role)
 
 
+@instructable
 def test_a_batch_of_mixed_instructions_gives_the_reference_vectors(pair):
     family, reference, make = pair
     encoder = make()
-    if not encoder.profile.takes_instruction:
-        pytest.skip("it takes no instruction")
     pairs = [(each, text) for text in family.texts for each in ("", *ASKED)]
     mixed = encoder.encode([text for _, text in pairs], [each for each, _ in pairs], "query")
     for instruction in ("", *ASKED):
@@ -201,6 +232,7 @@ def test_a_batch_of_mixed_instructions_gives_the_reference_vectors(pair):
         np.testing.assert_allclose(mixed[rows], theirs, atol=1e-5)
 
 
+@every
 def test_the_reference_is_told_apart_by_what_a_profile_says(pair):
     """A profile that says something else fails this comparison, or the comparison would prove nothing."""
     family, reference, make = pair
@@ -216,23 +248,33 @@ def test_the_reference_is_told_apart_by_what_a_profile_says(pair):
     assert np.abs(make(**changes).encode(TEXTS[:2], instruction, "query") - theirs).max() > 1e-3
 
 
-@pytest.mark.parametrize("instruction", ["Represent the Science title:", "Represent the cat for retrieval: ", "Represent; "])
-def test_instructor_joins_instruction_and_text_as_sentence_transformers_does(bases, tmp_path, instruction):
-    base = bases(tiny.t5)
+@pytest.mark.parametrize("instruction", ["Represent the cat for retrieval: ", "Represent; ", "Represent the title:  "])
+def test_instructor_joins_instruction_and_text_as_sentence_transformers_does(instructor, instruction):
+    encoder, reference = instructor
+    theirs = expected(reference, TEXTS, instruction)
+    np.testing.assert_allclose(encoder.encode(TEXTS, instruction), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("instruction", ["Represent the Science title:", "Represent the mat"])
+def test_without_a_blank_what_counts_as_the_text_is_where_its_characters_lie(instructor, instruction):
+    encoder, _ = instructor
+    row = encoder._tokeniser.tokenise([(instruction, "where")], "document")[0]
+    spoken = [encoder.tokenizer.id_to_token(each) for each in row.ids[row.first : row.last]]
+    assert "".join(spoken) == "where</s>"
+
+
+@pytest.fixture(scope="module")
+def instructor(bases, tmp_path_factory):
     saved = tiny.sentence_transformer(
-        base, tmp_path / "st", "mean", include_prompt=False, dense=((24, False, nn.Identity),), window=WINDOW
+        bases(tiny.t5),
+        tmp_path_factory.mktemp("instructor") / "st",
+        "mean",
+        include_prompt=False,
+        dense=((24, False, nn.Identity),),
+        window=WINDOW,
     )
     reference = SentenceTransformer(str(saved), device="cpu")
-    encoder = ours("instructor-base", saved, reference)
-    if not instruction.endswith(":"):
-        np.testing.assert_allclose(encoder.encode(TEXTS, instruction), expected(reference, TEXTS, instruction), atol=1e-5)
-        return
-    # Without a blank, the tokens of instruction and text together are not those of each: what counts as the text is
-    # then decided by where its characters lie, and sentence-transformers counts tokens.
-    text = "where"
-    row = encoder._tokeniser.tokenise([(instruction, text)], "document")[0]
-    spoken = encoder.tokenizer.decode(row.ids[row.first : row.last].tolist())
-    assert spoken == text
+    return ours("instructor-base", saved, reference), reference
 
 
 def test_matryoshka_dimensions_equal_truncation_by_sentence_transformers(bases, tmp_path):
@@ -267,13 +309,8 @@ def test_stella_gives_each_dimension_by_a_head_of_its_own(bases, tmp_path, dim):
         saved = tiny.sentence_transformer(told, tmp_path / str(width), "mean", dense=((width, True, nn.Identity),))
         shutil.copytree(saved / "2_Dense", heads / f"2_Dense_{width}")
         references[width] = SentenceTransformer(str(saved), device="cpu")
-    profile = replace(embed.find("stella-1.5b"), model=str(heads), revision="", dim=24, dims=(24, 40), max_tokens=WINDOW)
+    profile = replace(
+        embed.find("stella-1.5b"), model=str(heads), revision="", dim=24, dims=(24, 40), max_tokens=WINDOW
+    )
     encoder = Encoder(profile.at(dim), device="cpu", precision="float32")
     np.testing.assert_allclose(encoder.encode(TEXTS), expected(references[dim], TEXTS, ""), atol=1e-5)
-
-
-def test_torch_is_left_as_it_was(pair):
-    _, _, make = pair
-    make().encode(["a"])
-    assert torch.is_grad_enabled()
-    assert not torch.is_inference_mode_enabled()

@@ -30,6 +30,12 @@ def profile(**facts) -> Profile:
         {"truncation_side": "left"},
         {"add_bos": True},
         {"add_eos": True},
+        {"eos_token": "<end>"},
+        {"query_end": "?"},
+        {"lowercase": True},
+        {"attention": "causal"},
+        {"query_adapter": "owner/adapter"},
+        {"document_adapter": "owner/adapter"},
         {"post": ["layer_norm"]},
         {"dim": 4},
         {"max_tokens": 99},
@@ -40,7 +46,14 @@ def test_what_changes_a_vector_changes_the_fingerprint(change):
     assert profile(**change).fingerprint != profile().fingerprint
 
 
-@pytest.mark.parametrize("change", [{"name": "q"}, {"description": "d"}, {"licence": "l"}, {"query_instruction": "i"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"name": "q"}, {"description": "d"}, {"licence": "l"}, {"query_instruction": "i"}),
+        *({"aliases": ["a"]}, {"dims": [4, 8]}, {"refused": "why"}),
+    ],
+    ids=lambda change: next(iter(change)),
+)
 def test_what_changes_no_vector_leaves_the_fingerprint(change):
     assert profile(**change).fingerprint == profile().fingerprint
 
@@ -79,6 +92,9 @@ def test_a_profile_survives_its_dictionary(known):
         ({"name": "p", "dim": 0}, "dim"),
         ({"name": "p", "dim": 8, "pooling": "max"}, "pooling"),
         ({"name": "p", "dim": 8, "files": ["x"]}, "files"),
+        ({"name": "p", "dim": 8, "dims": ["8"]}, "dims"),
+        ({"name": "p", "dim": 8, "post": [2]}, "post"),
+        ({"name": "p", "dim": 8, "attention": "sideways"}, "attention"),
         ({"name": "p", "dim": 8, "query_template": "no text"}, "query_template"),
         ({"name": "p", "dim": 8, "query_template": "{text} {text}"}, "query_template"),
         ({"name": "p", "dim": 8, "document_template": "{text} {title}"}, "document_template"),
@@ -101,6 +117,22 @@ def test_around_puts_the_instruction_in_its_place_and_nothing_else():
     assert asked.heeds("query")
     assert not asked.heeds("document")
     assert asked.takes_instruction
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction", "role", "expected"),
+    [
+        ("cats", "only tabbies", "query", "cats?"),
+        ("cats. ", "only tabbies", "query", "cats. "),
+        ("cats!", "only tabbies", "query", "cats!"),
+        ("", "only tabbies", "query", ""),
+        ("cats", "", "query", "cats"),
+        ("cats", "only tabbies", "document", "cats"),
+    ],
+)
+def test_a_query_is_ended_only_where_an_instruction_follows_it(text, instruction, role, expected):
+    assert profile(query_end="?", query_template="{text} {instruction}").ended(text, instruction, role) == expected
+    assert profile().ended(text, instruction, role) == text
 
 
 def test_minilm_says_truthfully_that_it_takes_no_instruction():

@@ -65,8 +65,9 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
-    """Let a filter of 20 rows count as few, so that the indexes themselves are filtered here."""
+    """Let 20 rows count as few and 100 as cheap to look at, so that the indexes themselves answer here."""
     monkeypatch.setattr(vector_index, "FEW_ROWS", 20)
+    monkeypatch.setattr(engine, "SEEN_AT_LEAST", 100)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +206,7 @@ def test_an_index_that_finds_too_few_declines(built, monkeypatch):
     # All allowed rows are of lists far from the query, so that no probe meets them.
     index = built["IVF64,SQ8"]
     far = np.sort(IDS[np.argsort(TABLE @ QUERIES[0])[:2200]])
-    monkeypatch.setattr(engine, "probes", lambda spec: 1)
+    monkeypatch.setattr(engine, "probes", lambda spec, rows: 1)
     monkeypatch.setattr(engine, "SEEN_A_RESULT", 0)
     assert index.search(QUERIES[:1], 100, allowed=far) is None
 
@@ -216,7 +217,8 @@ def test_effort_grows_as_fewer_rows_may_be_found():
     ivf, hnsw = Spec.parse("IVF1024,SQ8"), Spec.parse("HNSW32")
     assert engine.parameters(ivf, 10, 1_000_000, None).nprobe == 96
     assert engine.parameters(ivf, 10, 1000, None).nprobe == 205  # twenty rows seen for each wanted
-    assert engine.parameters(ivf, 1, 1000, keep).nprobe == 384
+    assert engine.parameters(ivf, 1, 1000, keep).nprobe == 412  # a hundred of the quarter that may be found
+    assert engine.parameters(ivf, 1, 100_000, np.arange(100_000) % 4 == 0).nprobe == 384
     assert engine.parameters(hnsw, 10, 1000, None).efSearch == 128
     assert engine.parameters(hnsw, 100, 1000, None).efSearch == 200
     assert engine.parameters(hnsw, 10, 1000, keep).efSearch == 512

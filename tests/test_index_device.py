@@ -9,7 +9,7 @@ import pytest
 
 from instructsearch import vectors
 from instructsearch.errors import BadIndex
-from instructsearch.index import VectorIndex, device, devices, doctor
+from instructsearch.index import VectorIndex, device, devices, doctor, engine
 from instructsearch.index.installed import faiss
 
 ROWS, DIM = 6000, 16
@@ -23,6 +23,11 @@ def unit(rows, seed):
 
 TABLE, QUERIES = unit(ROWS, 0), unit(4, 1)
 BLOCKS = [(IDS, TABLE)]
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch):
+    monkeypatch.setattr(engine, "SEEN_AT_LEAST", 100)
 
 
 class FakeGpu:

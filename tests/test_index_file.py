@@ -144,18 +144,19 @@ import random, sys
 from pathlib import Path
 import numpy as np
 from instructsearch.errors import CollectionDamaged
-from instructsearch.index import VectorIndex, file, vector_index
-from instructsearch.index.installed import faiss
+from instructsearch.index import VectorIndex, engine, file, vector_index
 folder, spec = Path(sys.argv[1]), sys.argv[2]
 rows = np.random.default_rng(0).standard_normal((400, 16)).astype(np.float32)
 rows /= np.linalg.norm(rows, axis=1, keepdims=True)
 listed = VectorIndex.build([(np.arange(400) * 5, rows)], 16, spec).save(folder)
 data = (folder / listed.name).read_bytes()
 payload = file._END.unpack_from(data, len(data) - 128)[4]
-honest = file._end
 file._end = lambda *facts: data[-128:]
+engine.probes = lambda spec, rows: 2
+engine.SEEN_A_RESULT = 0
+vector_index.FEW_ROWS = 10
 random.seed(1)
-outcomes = {"refused": 0, "served": 0}
+outcomes = {"refused": 0, "answered": 0}
 for turn in range(300):
     at = random.randrange(payload if turn % 2 else min(payload, 400))
     hurt = bytearray(data)
@@ -166,9 +167,9 @@ for turn in range(300):
         for filters in ({}, {"allowed": np.arange(100, 400) * 5}):
             found = index.search(rows[:3], 5, **filters)
             if found is not None:
+                outcomes["answered"] += 1
                 assert np.isin(found[0], np.arange(400) * 5).all(), found
                 assert not filters or (found[0] >= 500).all()
-        outcomes["served"] += 1
     except CollectionDamaged:
         outcomes["refused"] += 1
 assert min(outcomes.values()) > 10, outcomes

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,26 @@ def test_a_segment_cannot_be_changed_through_its_arrays(tmp_path):
     opened = vectors.open(tmp_path, vectors.write(tmp_path, ids(1), unit(1)))
     with pytest.raises(ValueError, match="read-only"):
         opened.vectors[0, 0] = 1
+
+
+def test_many_small_segments_hold_no_file_open(tmp_path):
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("counts descriptors in /proc")
+    segments = [vectors.write(tmp_path, np.arange(5), unit(5)) for _ in range(50)]
+    before = len(list(folder.iterdir()))
+    opened = [vectors.open(tmp_path, segment) for segment in segments]
+    assert len(list(folder.iterdir())) <= before and len(opened) == 50
+
+
+def test_large_and_small_segments_read_alike(tmp_path, monkeypatch):
+    segment = vectors.write(tmp_path, np.arange(5), unit(5))
+    small = vectors.open(tmp_path, segment)
+    monkeypatch.setattr("instructsearch.vectors.segments._SMALL", 0)
+    large = vectors.open(tmp_path, segment)
+    assert np.array_equal(small.vectors, large.vectors) and np.array_equal(small.ids, large.ids)
+    vectors.prove(small.ids, [small])
+    vectors.prove(large.ids, [large])
 
 
 def test_equal_rows_give_equal_bytes_under_another_name(tmp_path):

@@ -14,8 +14,8 @@ import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tiny_models import wordpiece
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 WIDTH = 32
@@ -115,7 +115,9 @@ def sentence_transformer(
     return folder
 
 
-def write_adapter(folder: Path, model, targets: tuple[str, ...], *, rank=4, alpha=16, prefix="base_model.model.") -> dict:
+def write_adapter(
+    folder: Path, model, targets: tuple[str, ...], *, rank=4, alpha=16, prefix="base_model.model."
+) -> dict:
     """Write a LoRA adapter in PEFT's format for the layers whose names end so; return {layer: (A, B)}."""
     generator = torch.Generator().manual_seed(len(str(folder.name)))
     pairs, weights = {}, {}
@@ -175,7 +177,13 @@ def mpnet(folder: Path) -> Path:
 def t5(folder: Path) -> Path:
     """Return a T5 encoder with a Unigram tokenizer: INSTRUCTOR."""
     config = transformers.T5Config(
-        d_model=WIDTH, d_kv=8, d_ff=48, num_layers=2, num_heads=4, initializer_factor=3.0, feed_forward_proj="gated-gelu"
+        d_model=WIDTH,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        initializer_factor=3.0,
+        feed_forward_proj="gated-gelu",
     )
     return checkpoint(folder, config, unigram(), transformers.T5EncoderModel)
 

@@ -61,6 +61,19 @@ def tiny_bert(
     return folder
 
 
+def add_dense(folder: Path, out: int) -> Path:
+    """Put a Dense layer with a hyperbolic tangent after the pooling."""
+    write(folder / "modules.json", _modules("Transformer", "Pooling", "Dense", "Normalize"))
+    activation = "torch.nn.modules.activation.Tanh"
+    facts = {"in_features": 32, "out_features": out, "bias": True, "activation_function": activation}
+    write(folder / "2_Dense" / "config.json", facts)
+    generator = torch.Generator().manual_seed(9)
+    weights = {"linear.weight": (out, 32), "linear.bias": (out,)}
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in weights.items()}
+    save_file(weights, folder / "2_Dense" / "model.safetensors")
+    return folder
+
+
 def break_weights(folder: Path) -> None:
     """Put NaN into the model's last layer."""
     weights = load_file(folder / "model.safetensors")

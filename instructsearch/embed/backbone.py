@@ -28,6 +28,7 @@ _ENCODERS = {
     "umt5": "UMT5EncoderModel",
     "longt5": "LongT5EncoderModel",
 }
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")
 
 
 def load_backbone(profile: Profile, folder: Path, role: Role) -> Any:
@@ -61,6 +62,7 @@ def load_backbone(profile: Profile, folder: Path, role: Role) -> Any:
         raise ModelDamaged(f"{profile.name}: {folder} cannot be loaded: {str(error).partition(chr(10))[0]}") from error
     if missing := sorted(report["missing_keys"]):
         raise ModelDamaged(f"{profile.name}: {folder} lacks {len(missing)} weights, {missing[0]} among them")
+    _check_window(profile, model)
     if adapter := profile.adapter(role):
         with torch.no_grad():
             lora.merge(model, adapter_folder(adapter, folder))
@@ -87,6 +89,16 @@ def _refuse_pickle(profile: Profile, folder: Path) -> None:
             f"{profile.name}: {folder} has no *.safetensors, and pickle is not read, since that can run code; make a "
             f"converted copy once, embed.convert({base!r}, FOLDER) in Python, and use --embedder {base}=FOLDER"
         )
+
+
+def _check_window(profile: Profile, model: nn.Module) -> None:
+    """Check that a table of positions, where the model has one, reaches as far as the profile's window."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Embedding) and name.endswith(_POSITIONS):
+            unused = int(getattr(layer, "offset", 0)) if layer.padding_idx is None else layer.padding_idx + 1
+            if profile.max_tokens > layer.num_embeddings - unused:
+                limit = f"the model has positions for {layer.num_embeddings - unused}"
+                raise BadProfile(f"{profile.name}: max_tokens is {profile.max_tokens}, and {limit}")
 
 
 def _check_finite(profile: Profile, folder: Path, model: nn.Module) -> None:

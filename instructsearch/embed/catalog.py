@@ -1,7 +1,7 @@
 """Names to profiles: built in, a user's TOML file, or a model folder that says itself how it is to be used.
 
-Knows where profiles are written; loads no model. A user's profile is one TOML file whose keys are the fields of Profile,
-`dim` the only one it must have. `base` names a profile to start from, so that only what differs need be written:
+Knows where profiles are written; loads no model. A user's profile is one TOML file whose keys are the fields of
+Profile, `dim` the only one it must have. `base` names a profile to start from, so that only what differs is written:
 
     base = "instructor-large"        # or any other name, folder or hub id
     model = "weights"                # a folder beside this file, an absolute path, or a hub id
@@ -11,6 +11,7 @@ A file called profile.toml in a model's folder speaks for that folder.
 """
 
 import difflib
+import logging
 import tomllib
 from dataclasses import replace
 from functools import cache
@@ -21,6 +22,8 @@ from typing import Any
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.weights import is_hub_id, model_folder
 from instructsearch.errors import BadProfile, ModelNotFound
+
+log = logging.getLogger("instructsearch.embed")
 
 
 @cache
@@ -63,9 +66,10 @@ def find(name: str) -> Profile:
         ModelNotFound: nothing of that name; the message has the nearest names.
         BadProfile: what was found does not say how to embed with it.
     """
-    if known := built_in(name):
-        return known
     path = Path(name).expanduser()
+    if known := built_in(name):
+        # a folder called like a hub id is that model, downloaded
+        return _with_weights(known, path, f"{known.name}={path}") if "/" in name and path.is_dir() else known
     if path.is_file():
         return _from_toml(path)
     if path.is_dir():
@@ -124,4 +128,18 @@ def _from_folder(folder: Path, model: str, revision: str) -> Profile:
         return _from_toml(folder / "profile.toml")
     from instructsearch.embed.folder import describe
 
-    return describe(folder, model, revision)
+    profile = describe(folder, model, revision)
+    for known in _by_alias().values():
+        hub = known.model.rpartition("/")[2]
+        if not revision and not profile.takes_instruction and known.heeds("query") and hub in _names(folder):
+            log.warning(
+                "%s looks like %s, whose files leave out how it is asked; --embedder %s=%s uses what is known of it",
+                *(folder, known.model, known.name, folder),
+            )
+            break
+    return profile
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the model names that a folder's path holds: its own, and that of the hub's cache around it."""
+    return {folder.resolve().name, *(part.rpartition("--")[2] for part in folder.resolve().parts if "--" in part)}

@@ -76,5 +76,6 @@ def _rewrite(pickles: list[Path], folder: Path) -> None:
         weights |= {name: each for name, each in read.items() if isinstance(each, Tensor)}
     folder.mkdir(parents=True, exist_ok=True)
     log.info("writing %d weights into %s", len(weights), folder)
-    save_file({name: each.clone().contiguous() for name, each in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    apart = {name: each.clone().contiguous() for name, each in weights.items()}  # tied ones share memory
+    save_file(apart, folder / "model.safetensors", {"format": "pt"})
     (folder / "pytorch_model.bin.index.json").unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from instructsearch.embed.batches import Batch
+from instructsearch.embed.fused import fuse
 from instructsearch.embed.network import Network
 from instructsearch.embed.pooled import Pooled
 from instructsearch.embed.profile import Profile
@@ -50,14 +51,14 @@ class Encoder(Pooled):
         self._networks: dict[tuple[str, torch.dtype], Network] = {}
         if network is not None:
             self._networks[profile.document_adapter, torch.float32] = network.to(self.device)
-        width = self.network().width
-        if profile.dim > width:
-            raise BadProfile(f"{profile.name}: dim is {profile.dim}, and the model gives {width}")
+        self.width = self.network().width  # before it is cut to `dim`
+        if profile.dim > self.width:
+            raise BadProfile(f"{profile.name}: dim is {profile.dim}, and the model gives {self.width}")
         if check:
             check_at_load(self)
 
     def network(self, dtype: torch.dtype = torch.float32, role: Role = "document") -> Network:
-        """Return the network of a role in this precision; another adapter's, or the halved copy, is made when asked for.
+        """Return the network of a role in this precision; what was not needed before is made now.
 
         Raises:
             BadProfile, ModelDamaged: as when the model is loaded.
@@ -67,10 +68,17 @@ class Encoder(Pooled):
             if key not in self._networks and dtype == torch.float32:
                 self._networks[key] = self.maker(self.profile, self.folder, role).to(self.device)
             elif key not in self._networks:
-                halved = copy.deepcopy(self.network(torch.float32, role))
-                halved.backbone.to(dtype)
-                self._networks[key] = halved
+                self._networks[key] = self._halved(self.network(torch.float32, role), dtype)
             return self._networks[key]
+
+    def _halved(self, network: Network, dtype: torch.dtype) -> Network:
+        """Return the network in a lower precision: with its backbone fused where that is as near, else a plain copy."""
+        fits = type(network) is Network and self.device == "cpu" and dtype == torch.bfloat16
+        if fits and (fused := fuse(network.backbone)) is not None:
+            return copy.deepcopy(network, {id(network.backbone): fused})
+        halved = copy.deepcopy(network)
+        halved.backbone.to(dtype)
+        return halved
 
     def _dtype(self, tokens: int, role: Role) -> torch.dtype:
         if self.precision != "auto":

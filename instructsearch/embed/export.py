@@ -24,6 +24,8 @@ from instructsearch.embed.weights import digest
 
 log = logging.getLogger("instructsearch.embed")
 LEAST_COSINE = 0.9999
+LARGEST = 300_000_000  # weights; a larger model's graph takes minutes to make and its queries seconds anyway
+ARCHITECTURES = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
 _NOISY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "instructsearch.embed")
 _NAMES = ("ids", "attention", "weights")
 _SAMPLES = (
@@ -45,6 +47,9 @@ def prepare(encoder: Encoder) -> bool:
         return True
     if refusal(target).is_file():
         return False
+    if reason := _unfit(encoder):
+        log.info("queries of %s will use torch: %s", encoder.profile.name, reason)
+        return False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -63,6 +68,17 @@ def prepare(encoder: Encoder) -> bool:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return intact(target)
+
+
+def _unfit(encoder: Encoder) -> str:
+    """Return why no graph of this model is tried, or an empty string."""
+    backbone, profile = encoder.network().backbone, encoder.profile
+    if profile.query_adapter != profile.document_adapter:
+        return "its roles have networks of their own"
+    if backbone.config.model_type not in ARCHITECTURES:
+        return f"graphs are made of {', '.join(sorted(ARCHITECTURES))}, and this is {backbone.config.model_type}"
+    size = sum(weight.numel() for weight in backbone.parameters())
+    return f"its {size:,} weights are more than the {LARGEST:,} worth a graph" if size > LARGEST else ""
 
 
 def _build(encoder: Encoder, folder: Path) -> str:

@@ -93,6 +93,8 @@ def _modules(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"Transformer": [], "Pooling": [], "post": []}
     for module in listed:
         kind, path = str(module["type"]).rpartition(".")[2], str(module["path"])
+        if not str(module["type"]).startswith("sentence_transformers."):
+            raise BadProfile(f"{folder} brings code of its own for {module['type']}, which this package does not run")
         if kind in {"Transformer", "Pooling"} and not found["post"]:
             found[kind].append(path)
         elif kind in {"Dense", "LayerNorm"} and found["Pooling"]:
@@ -127,7 +129,11 @@ def _post(
 
 def _settings(folder: Path) -> dict[str, Any]:
     names = sorted(folder.glob("sentence_*_config.json"))
-    return _read(names[0]) if names else {}
+    settings: dict[str, Any] = _read(names[0]) if names else {}
+    output = settings.get("module_output_name", "token_embeddings")
+    if output != "token_embeddings":
+        raise BadProfile(f"{names[0]}: the model gives {output}, and this version pools token embeddings only")
+    return settings
 
 
 def _window(config: dict[str, Any], settings: dict[str, Any], tokenizer: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 Knows which files those are; not how the tokenizer is used. Transformers does the work, and is imported only for it.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from tokenizers import Tokenizer
 
 from instructsearch.errors import ModelNotFound
 
-_OLDER = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+_WORDS = ("vocab.json", "vocab.txt")
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
 
 def older_tokenizer(name: str, folder: Path) -> Tokenizer:
@@ -19,19 +21,19 @@ def older_tokenizer(name: str, folder: Path) -> Tokenizer:
     Raises:
         ModelNotFound: there are none, or they cannot be converted; the message says what would help.
     """
-    if not any((folder / each).is_file() for each in _OLDER):
-        raise ModelNotFound(f"{name}: {folder} has no tokenizer.json; save the model with a fast tokenizer")
+    lacks = f"{name}: {folder} has no tokenizer.json"
+    if not any((folder / each).is_file() for each in (*_WORDS, *_SENTENCEPIECE)):
+        raise ModelNotFound(f"{lacks}; save the model with a fast tokenizer")
+    needed = next((each for each in _SENTENCEPIECE if (folder / each).is_file()), "")
+    if needed and find_spec("sentencepiece") is None:
+        raise ModelNotFound(f"{lacks}, and reading its {needed} takes a package: pip install sentencepiece")
     from transformers import AutoTokenizer
 
     try:
         found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return Tokenizer.from_str(found.backend_tokenizer.to_str())
     except Exception as error:  # whatever the conversion of the day raises
         reason = str(error).strip().partition("\n")[0]
         raise ModelNotFound(
-            f"{name}: {folder} has no tokenizer.json, and its older files cannot be converted ({reason});"
-            " for a SentencePiece file, pip install sentencepiece"
+            f"{lacks}, and its older files cannot be converted ({reason}); save the model with a fast tokenizer"
         ) from None
-    tokenizer = getattr(found, "backend_tokenizer", None)
-    if not isinstance(tokenizer, Tokenizer):
-        raise ModelNotFound(f"{name}: {folder} has no tokenizer.json, and its tokenizer has no fast form")
-    return Tokenizer.from_str(tokenizer.to_str())

@@ -96,6 +96,8 @@ class Profile:
             raise BadProfile("a profile needs a name")
         if self.dim < 1 or self.max_tokens < 1:
             raise BadProfile(f"profile {self.name!r}: dim and max_tokens must be positive")
+        if self.layer and self.kind == "encoder":
+            raise BadProfile(f"profile {self.name!r}: a layer before the last is read by kind 'answer' only")
         for each in fields(self):
             if each.name.endswith("_template"):
                 self._check_template(each.name, getattr(self, each.name))

@@ -4,7 +4,8 @@ Knows FAISS and positions 0..n-1; nothing of chunk ids, files or devices.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,35 +24,42 @@ EF_SEARCH = 128
 MOST_EF = 2048
 MOST_LISTS = 0.5  # of all lists: beyond, an exact scan costs about the same
 SEEN_A_RESULT = 20  # rows that IVF should look at for each wanted
+SEEN_AT_LEAST = 5000
 
 _TYPES = {"SQ8": "QT_8bit", "SQfp16": "QT_fp16", "SQbf16": "QT_bf16"}
 
 
-def empty(spec: Spec, dim: int) -> Any:
-    """Return an untrained CPU index for inner product."""
+def empty(spec: Spec, dim: int, rows: int) -> Any:
+    """Return an untrained CPU index for inner product, meant for so many rows."""
     index = faiss.index_factory(dim, str(spec), faiss.METRIC_INNER_PRODUCT)
     if spec.family == "HNSW":
         index.hnsw.efConstruction = EF_CONSTRUCTION
     if spec.family == "IVF":
         index.cp.seed = SEED
         index.cp.min_points_per_centroid = 1  # resolve() has seen to it that there are enough
-        index.nprobe = probes(spec)  # what a GPU copy goes by; the CPU is told with each search
+        index.nprobe = min(spec.size, probes(spec, rows))  # what a GPU copy goes by; the CPU is told with each search
     return index
 
 
 def fill(index: Any, spec: Spec, sample: FloatArray, parts: Iterable[FloatArray], told: Callable[[int], None]) -> None:
     """Train `index` on a sample and add all parts (n, dim) in order, calling `told` with the rows of each."""
-    threads = faiss.omp_get_max_threads()
     index.train(sample)
     # HNSW links depend on which thread comes first: one thread, so that equal vectors give equal graphs.
-    if spec.family == "HNSW":
-        faiss.omp_set_num_threads(1)
-    try:
+    with one_thread() if spec.family == "HNSW" else nullcontext():
         for part in parts:
             index.add(part)
             told(len(part))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep FAISS to the calling thread; the number is the thread's own, so others are not touched."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
 
 
 def describe(index: Any) -> Spec | None:
@@ -95,9 +103,9 @@ def _same_shape(index: Any, dim: int, rows: int) -> bool:
     return bool(index.d == dim and index.ntotal == rows)
 
 
-def probes(spec: Spec) -> int:
-    """Return how many IVF lists to visit: three times the root of their number."""
-    return math.ceil(3 * math.sqrt(spec.size))
+def probes(spec: Spec, rows: int) -> int:
+    """Return how many IVF lists to visit: three times the root of their number, more of short ones."""
+    return math.ceil(max(3 * math.sqrt(spec.size), SEEN_AT_LEAST * spec.size / rows))
 
 
 def parameters(spec: Spec, k: int, rows: int, keep: BoolArray | None) -> Any | None:
@@ -110,7 +118,7 @@ def parameters(spec: Spec, k: int, rows: int, keep: BoolArray | None) -> Any | N
     # FAISS does not copy the bitmap; its Python selector and parameters hold on to it.
     chosen = {} if keep is None else {"sel": faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))}
     if spec.family == "IVF":
-        lists = math.ceil(max(probes(spec) * rows, SEEN_A_RESULT * k * spec.size) / matches)
+        lists = math.ceil(max(probes(spec, rows) * rows, SEEN_A_RESULT * k * spec.size) / matches)
         return faiss.SearchParametersIVF(nprobe=lists, **chosen) if lists <= MOST_LISTS * spec.size else None
     if spec.family == "HNSW":
         effort = math.ceil(max(EF_SEARCH, 2 * k) * rows / matches)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from instructsearch.errors import CollectionDamaged, StorageError
+from instructsearch.errors import BadIndex, CollectionDamaged, StorageError
 from instructsearch.index.engine import describe
 from instructsearch.index.installed import faiss
 from instructsearch.index.spec import Spec
@@ -92,8 +92,9 @@ def read(folder: Path, file: IndexFile, *, dim: int, verify: bool) -> tuple[Any,
         CollectionDamaged: the file is missing, altered, or does not hold what was listed.
     """
     # The name comes from a database that somebody else may have written: it must stay inside the folder.
-    if not _NAME.fullmatch(file.name) or file.rows < 1:
-        raise CollectionDamaged(f"{file.name!r} in {folder} is not an index of this package")
+    spec = _listed(file.spec)
+    if not _NAME.fullmatch(file.name) or file.rows < 1 or spec is None:
+        raise CollectionDamaged(f"{file.name!r} in {folder} is not an index of this package; run check --repair")
     path = folder / file.name
     try:
         with path.open("rb") as opened:
@@ -112,7 +113,7 @@ def read(folder: Path, file: IndexFile, *, dim: int, verify: bool) -> tuple[Any,
     ):
         raise CollectionDamaged(_altered(path, "its headers or ids are not as written"))
     index = _load(path, file.size)
-    if describe(index) != Spec.parse(file.spec) or index.d != dim or index.ntotal != file.rows:
+    if describe(index) != spec or index.d != dim or index.ntotal != file.rows:
         raise CollectionDamaged(_altered(path, f"it does not hold {file.rows} rows as {file.spec}"))
     return index, np.frombuffer(table, "<i8")
 
@@ -131,6 +132,13 @@ def _load(path: Path, size: int) -> Any:
         finally:
             faiss.set_deserialization_vector_byte_limit(before[0])
             faiss.set_deserialization_loop_limit(before[1])
+
+
+def _listed(spec: str) -> Spec | None:
+    try:
+        return Spec.parse(spec)
+    except BadIndex:
+        return None
 
 
 def _altered(path: Path, how: str) -> str:

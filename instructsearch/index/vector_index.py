@@ -5,6 +5,7 @@ here are FAISS's own, to be computed again from the float32 rows before they are
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class VectorIndex:
         plan = Spec.parse(resolve(spec, len(rows.ids)))
         target = devices.choose(device)
         sample = min(len(rows.ids), SAMPLE // dim, max(SAMPLE_FLAT, SAMPLE_A_LIST * plan.size))
-        index = engine.empty(plan, dim)
+        index = engine.empty(plan, dim, len(rows.ids))
         # Only IVF is worth making there: it is what trains. The rest are encoded and copied over.
         away = plan.family == "IVF" and target != "cpu" and devices.fits(plan)
         index = devices.to_gpu(index, target) if away else index
@@ -163,8 +164,10 @@ class VectorIndex:
                 chosen = engine.parameters(self._spec, wanted, self.rows, keep)
             if chosen is None:
                 return None
+            # One query is one thread's work, but FAISS would wake the others for it and wait until they had a core.
             try:
-                scores, places = self._index.search(queries, wanted, params=chosen)
+                with engine.one_thread() if len(queries) == 1 else nullcontext():
+                    scores, places = self._index.search(queries, wanted, params=chosen)
             except RuntimeError as error:
                 raise CollectionDamaged(f"the {self.spec} index fails to search; run check --repair") from error
         return self._table(scores, places, keep, wanted, k)

@@ -99,13 +99,13 @@ class Snapshot:
         ]
 
     def match(self, expression: str, k: int, tree: Tree | None = None) -> list[tuple[int, float]]:
-        """Return the k best (content, score) of an FTS5 expression by BM25, larger scores first, ties by id."""
+        """Return the k best (content, score) of an FTS5 expression by BM25, larger scores first, ties by digest."""
         sql, parameters = condition(tree)
         within = f" AND t.id IN (SELECT c.content_id FROM chunks c WHERE {sql})" if tree is not None else ""
         rows = self._all(
             f"SELECT t.id, -bm25(contents_fts, {TITLE_WEIGHT}, {TEXT_WEIGHT}) AS score FROM contents_fts"
             f" JOIN contents t ON t.id = contents_fts.rowid WHERE contents_fts MATCH ? AND t.state = 1{within}"
-            " ORDER BY score DESC, t.id LIMIT ?",
+            " ORDER BY score DESC, t.digest LIMIT ?",
             [expression, *parameters, k],
         )
         return [(row[0], row[1]) for row in rows]
@@ -115,20 +115,27 @@ class Snapshot:
     ) -> dict[int, list[tuple[int, int]]]:
         """Return for each content the (chunk, document id) that show it and pass the filter, at most `most` each.
 
-        `by_document` counts documents, with the first such chunk of each.
+        They come by document key and place in it. `by_document` counts documents, with the first such chunk of each.
         """
         sql, parameters = condition(tree)
         sql = sql.replace("{", "{{").replace("}", "}}")
         each = ", c.document_id" if by_document else ", c.id"
+        # beside a min(), SQLite takes the other columns from the row that has it
         ranked = (
-            "SELECT content_id, chunk, document_id FROM (SELECT c.content_id, min(c.id) AS chunk, c.document_id,"
-            " row_number() OVER (PARTITION BY c.content_id ORDER BY min(c.id)) AS place FROM chunks c"
-            f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id{each}) WHERE place <= ?"
+            "SELECT content_id, chunk, document_id FROM (SELECT c.content_id, c.id AS chunk, c.document_id,"
+            " min(c.ordinal), row_number() OVER (PARTITION BY c.content_id ORDER BY d.key, min(c.ordinal)) AS place"
+            " FROM chunks c JOIN documents d ON d.id = c.document_id"
+            f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id{each})"
+            " WHERE place <= ? ORDER BY content_id, place"
         )
         found: dict[int, list[tuple[int, int]]] = {}
         for content, chunk, document in self._batched(ranked, contents, [*parameters, most]):
             found.setdefault(content, []).append((chunk, document))
         return found
+
+    def digests(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the digests of contents: an order that is the same however the corpus came in."""
+        return dict(self._batched("SELECT id, digest FROM contents WHERE id IN ({})", ids))
 
     def lengths(self, ids: Sequence[int]) -> dict[int, int]:
         """Return how many characters each content has, its context line included."""
@@ -201,8 +208,9 @@ class Snapshot:
             ):
                 problems = json.loads(stored)
                 failed = tuple((where, reason) for where, reason in problems["failed"])
+                hiding = tuple(problems["hiding"])
                 found[path] = Source(
-                    path, size, modified, seen, sha, reader, bool(explicit), failed, problems["empty"], id
+                    path, size, modified, seen, sha, reader, bool(explicit), failed, hiding, problems["empty"], id
                 )
         return found
 

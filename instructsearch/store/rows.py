@@ -11,7 +11,8 @@ from instructsearch.records import fingerprint
 class Source:
     """A file as it was when last read. `modified` and `seen` are in nanoseconds; `sha256` is of its bytes,
     "" when it could not be read to its end. `explicit`: it was named itself, not found in a folder.
-    `failed` lists (where, reason) of the file's rows that could not be read; `empty` is true when it has no text.
+    `failed` lists (where, reason) of the file's rows that could not be read, and `hiding` the reasons of those that may
+    stand for a stored document; `empty` is true when it has no text.
     """
 
     path: str
@@ -22,6 +23,7 @@ class Source:
     reader: int
     explicit: bool = False
     failed: tuple[tuple[str, str], ...] = ()
+    hiding: tuple[str, ...] = ()
     empty: bool = False
     id: int = 0
 

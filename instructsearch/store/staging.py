@@ -114,7 +114,7 @@ class Staging:
         for start in range(0, len(sources), 1000):
             rows = [
                 (s.path, s.size, s.modified, s.seen, s.sha256, s.reader, int(s.explicit),
-                 to_json({"failed": s.failed, "empty": s.empty}))
+                 to_json({"failed": s.failed, "hiding": s.hiding, "empty": s.empty}))
                 for s in sources[start : start + 1000]
             ]  # fmt: skip
             fields = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(8))

@@ -16,6 +16,7 @@ from instructsearch.vectors.rows import CHUNK, Block, BoolArray, FloatArray, IdA
 Found = tuple[IdArray, FloatArray]
 
 _SCORES = 1 << 24  # scores held at once: 64 MiB
+_ALONE = 1 << 24  # numbers that one thread multiplies in 3 ms
 _CROWD = 3  # times k rows a query that are scored exactly before a block's own kth best is worth finding
 _GATHER_BELOW = 0.4  # copying this share of the rows costs about what scoring all of them does
 
@@ -42,12 +43,10 @@ def scan(
         return best.table()
     for ids, vectors, alive in live(blocks):
         keep = _kept(ids, alive, allowed, denied)
-        if keep is None:
-            spans: Iterator[IdArray | slice] = _spans(len(ids), _step(queries))
-        else:
-            rows = np.flatnonzero(keep)
-            dense = len(rows) > _GATHER_BELOW * len(ids)
-            spans = _spans(len(ids), _step(queries)) if dense else sliced(rows, _step(queries))
+        step = max(1, _SCORES // len(queries))
+        spans: Iterator[IdArray | slice] = _spans(len(ids), step)
+        if keep is not None and np.count_nonzero(keep) <= _GATHER_BELOW * len(ids):
+            spans = sliced(np.flatnonzero(keep), min(step, max(1, 4 * CHUNK // queries.shape[1])))
         for span in spans:
             part = vectors[span]
             best.offer(ids[span], part, None if keep is None else keep[span])
@@ -102,7 +101,7 @@ class _Best:
         if vectors.shape[1] != self.queries.shape[1]:
             raise BadVector(f"a query of {self.queries.shape[1]} dimensions does not fit rows of {vectors.shape[1]}")
         with np.errstate(all="ignore"):
-            rough = self.queries @ vectors.T
+            rough = _products(self.queries, vectors)
             if not ((rough.max(axis=1) <= self.limit) & (rough.min(axis=1) >= -self.limit)).all():
                 wrong = ids[np.argmin((np.abs(rough) <= self.limit[:, None]).all(axis=0))]
                 raise CollectionDamaged(f"the vector of chunk {wrong} is not of unit length; run check --repair")
@@ -199,7 +198,12 @@ def _spans(rows: int, step: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + step))
 
 
-def _step(queries: FloatArray) -> int:
-    """Rows to score at once: bounds the scores, and the copies where rows are gathered."""
-    dim: int = queries.shape[1]
-    return max(1, min(_SCORES // len(queries), 4 * CHUNK // dim))
+def _products(queries: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Return the inner products (m, n) in float32."""
+    # BLAS splits the work over its threads and waits for all. For one query and not too many rows, the wait for a core
+    # that another library's threads still hold (ONNX Runtime's, after encoding the query) costs more than it saves.
+    if len(queries) == 1 and vectors.size <= _ALONE:
+        alone: FloatArray = np.einsum("nd,d->n", vectors, queries[0])
+        return alone[None, :]
+    product: FloatArray = queries @ vectors.T
+    return product

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ _CRC = struct.Struct("<I")
 _ALIGN = 64
 _NAME = re.compile(r"seg-[0-9a-f]{16}\.vec")
 _NORM_TOLERANCE = 1e-3
+_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def _new_file(path: Path) -> Iterator[Any]:
 
 
 def open(folder: Path, segment: Segment) -> OpenSegment:
-    """Map a segment, reading its header and ids and no vector yet.
+    """Map a segment, or read it whole if it is small; check its header and ids and no vector yet.
 
     Raises:
         CollectionDamaged: the file is missing, of another size, or its header or ids were altered.
@@ -196,16 +197,25 @@ def open(folder: Path, segment: Segment) -> OpenSegment:
             size = os.fstat(file.fileno()).st_size
             if size != segment.size or size != end + _CRC.size:
                 raise CollectionDamaged(f"{path} has {size} bytes instead of {segment.size}; run check --repair")
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data = _mapped(file, size)
     except OSError as error:
         raise CollectionDamaged(f"{path} cannot be opened: {error.strerror}; run check --repair") from error
     if data[:_ALIGN] != _header(segment.dim, segment.rows):
         raise CollectionDamaged(f"{path} has a damaged header; run check --repair")
-    if _CRC.pack(zlib.crc32(memoryview(data)[start:end])) != data[end:]:
+    if _CRC.pack(zlib.crc32(data[start:end])) != data[end:]:
         raise CollectionDamaged(f"{path} has damaged ids; run check --repair")
     vectors = np.frombuffer(data, "<f4", segment.rows * segment.dim, _ALIGN).reshape(segment.rows, segment.dim)
     ids = np.frombuffer(data, "<i8", segment.rows, start)
     return OpenSegment(path, ids, vectors, np.frombuffer(data, "<u4", segment.rows, middle))
+
+
+def _mapped(file: BinaryIO, size: int) -> memoryview:
+    # A mapped file keeps a descriptor open, of which a process has about a thousand, and small segments may be many.
+    if size > _SMALL:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    data = mmap.mmap(-1, size)
+    file.readinto(data)  # type: ignore[attr-defined]
+    return memoryview(data).toreadonly()
 
 
 def verify(folder: Path, segment: Segment) -> None:

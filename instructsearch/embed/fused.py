@@ -1,0 +1,170 @@
+"""BERT's forward pass in bfloat16 on a CPU, with bias, GELU and the residual sum inside the matrix products.
+
+Knows the layers of BERT and its relatives and oneDNN's fused linear; nothing of files, texts, pooling or devices. A
+network that it would not reproduce closely is left as it is.
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+log = logging.getLogger("instructsearch.embed")
+ARCHITECTURES = frozenset({"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"})
+LEAST_COSINE = 0.999
+SLICE = 16 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+
+
+class States(NamedTuple):
+    """What a forward pass gives, under the name that transformers gives it."""
+
+    last_hidden_state: Tensor
+
+
+class FusedBert(nn.Module):
+    """The inference of a BERT of transformers in bfloat16, its weights packed for the processor.
+
+    Embeddings and the weights of norms stay in float32 and are shared with the model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.config = model.config
+        self.embeddings = model.embeddings
+        self._width = int(self.config.hidden_size)
+        self._tokens = max(1, SLICE // (2 * int(self.config.intermediate_size)))
+        self._layers = [
+            _Layer(layer, int(self.config.num_attention_heads), self._tokens) for layer in model.encoder.layer
+        ]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
+        """Return states (rows, length, width) in bfloat16; both arguments are (rows, length).
+
+        Rows are worked on in slices of like size, each without the columns that are padding in all its rows, whose
+        states are zero.
+        """
+        rows, length = input_ids.shape
+        states = torch.zeros((rows, length, self._width), dtype=torch.bfloat16)
+        used = attention_mask.bool()
+        start = 0
+        while start < rows:
+            # The row that comes first is the longest where the batch is sorted; elsewhere a slice may be larger.
+            stop = start + max(1, self._tokens // max(1, int(used[start].sum())))
+            columns = used[start:stop].any(0).nonzero()
+            first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, length)
+            here = slice(start, stop), slice(first, last)
+            # Positions may count from a row's start, so that columns are left out only behind the embeddings.
+            hidden = self.embeddings(input_ids=input_ids[start:stop])[:, first:last].to(torch.bfloat16)
+            states[here] = self._stack(hidden, used[here])
+            start = stop
+        return States(states)
+
+    def _stack(self, hidden: Tensor, used: Tensor) -> Tensor:
+        rows, length, width = hidden.shape
+        mask = None if used.all() else used[:, None, None, :]
+        flat = hidden.reshape(rows * length, width)
+        for layer in self._layers:
+            flat = layer(flat, rows, length, mask)
+        return flat.view(rows, length, width)
+
+
+class _Layer:
+    """One layer of BERT. Queries, keys and values are separate products: attention reads their narrow rows faster."""
+
+    def __init__(self, layer: Any, heads: int, tokens: int) -> None:
+        attention = layer.attention
+        self.heads = heads
+        self.query, self.key, self.value = (
+            _Linear(each, tokens) for each in (attention.self.query, attention.self.key, attention.self.value)
+        )
+        self.out = _Linear(attention.output.dense, tokens)
+        self.up = _Linear(layer.intermediate.dense, tokens)
+        self.down = _Linear(layer.output.dense, tokens)
+        self.middle, self.last = attention.output.LayerNorm, layer.output.LayerNorm
+
+    def __call__(self, flat: Tensor, rows: int, length: int, mask: Tensor | None) -> Tensor:
+        query, key, value = (
+            each(flat).view(rows, length, self.heads, -1).transpose(1, 2) for each in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        flat = _norm(self.middle, self.out.plus(mixed.transpose(1, 2).reshape(flat.shape), flat))
+        return _norm(self.last, self.down.plus(self.up.gelu(flat), flat))
+
+
+class _Linear:
+    """A linear layer whose bfloat16 weights lie in the order that oneDNN wants for so many tokens."""
+
+    def __init__(self, linear: nn.Linear, tokens: int) -> None:
+        weight = linear.weight.detach().to(torch.bfloat16).contiguous()
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, tokens)
+        self.bias = linear.bias.detach().to(torch.bfloat16)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "none", [], "")
+        return result
+
+    def gelu(self, states: Tensor) -> Tensor:
+        """Return the exact GELU of the product."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "gelu", [], "none")
+        return result
+
+    def plus(self, states: Tensor, other: Tensor) -> Tensor:
+        """Return the product plus `other`, summed before it is rounded."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, other, self.weight, self.bias, "add")
+        return result
+
+
+def _norm(norm: nn.LayerNorm, states: Tensor) -> Tensor:
+    return functional.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def fuse(model: nn.Module) -> FusedBert | None:
+    """Return the faster equal of a float32 model in evaluation mode, or nothing where there is none that is near it."""
+    if reason := _unfit(model):
+        log.debug("not fused: %s", reason)
+        return None
+    try:
+        with torch.inference_mode():
+            fused = FusedBert(model)
+            least = _least_cosine(model, fused)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        log.info("not fused, since oneDNN's linear is not what was expected: %s", str(error).partition("\n")[0])
+        return None
+    if least < LEAST_COSINE:
+        log.info("not fused, since the states would differ (cosine %.5f)", least)
+        return None
+    return fused
+
+
+def _unfit(model: nn.Module) -> str:
+    """Return why this model is not tried, or an empty string."""
+    name, config = type(model).__name__, getattr(model, "config", None)
+    if name not in ARCHITECTURES or not type(model).__module__.startswith("transformers."):
+        return f"{name} is not one of {', '.join(sorted(ARCHITECTURES))}"
+    expected = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "is_causal": False}
+    for key, value in expected.items():
+        if (found := getattr(config, key, value)) != value:
+            return f"its {key} is {found!r}"
+    weight = next(model.parameters())
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return f"its weights are {weight.dtype} on {weight.device}"
+    return "" if torch.backends.mkldnn.is_available() else "torch is built without oneDNN"
+
+
+def _least_cosine(model: Any, fused: FusedBert) -> float:
+    """Return the least cosine between the two networks' mean states, of rows of arbitrary tokens of unlike lengths."""
+    generator = torch.Generator().manual_seed(1)
+    length = min(64, int(model.config.max_position_embeddings) // 2)
+    ids = torch.randint(3, int(model.config.vocab_size), (3, length), generator=generator)
+    used = torch.arange(length)[None] < torch.tensor([[length], [length // 2], [2]])
+    ids[~used] = model.config.pad_token_id or 0
+    mask = used.long()
+    mean = used[:, None, :].float()
+    exact, near = (
+        (mean @ each(input_ids=ids, attention_mask=mask).last_hidden_state.float()).squeeze(1)
+        for each in (model, fused)
+    )
+    least = float(functional.cosine_similarity(exact, near).min())
+    return least if least == least else -1.0  # NaN is as far off as can be

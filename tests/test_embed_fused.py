@@ -1,0 +1,150 @@
+"""The fused BERT against the model it is made of, and when there is none."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_bert
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, XLMRobertaConfig, XLMRobertaModel
+
+from instructsearch import embed
+from instructsearch.embed import fused as module
+from instructsearch.embed.encoder import Encoder
+from instructsearch.embed.fused import FusedBert, fuse
+
+SIZES = {
+    "vocab_size": 90,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 48,
+    "initializer_range": 0.1,
+}
+
+
+def fusable():
+    try:
+        with torch.inference_mode():
+            ids = torch.ones((1, 2), dtype=torch.int64)
+            FusedBert(bert())(input_ids=ids, attention_mask=ids)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    return True
+
+
+def bert(maker=BertModel, config=BertConfig, **facts):
+    torch.manual_seed(3)
+    return maker(config(**SIZES, **facts), add_pooling_layer=False).eval().requires_grad_(False)
+
+
+needs_onednn = pytest.mark.skipif(not fusable(), reason="this processor or torch has no fused linear in bfloat16")
+
+
+def batch(lengths, side="right", width=None):
+    width = width or max(lengths)
+    ids, mask = torch.ones((len(lengths), width), dtype=torch.int64), torch.zeros((len(lengths), width)).long()
+    generator = torch.Generator().manual_seed(5)
+    for row, length in enumerate(lengths):
+        span = slice(0, length) if side == "right" else slice(width - length, width)
+        ids[row, span] = torch.randint(3, 90, (length,), generator=generator)
+        mask[row, span] = 1
+    return ids, mask
+
+
+def assert_near(model, fused, ids, mask):
+    with torch.inference_mode():
+        exact = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        near = fused(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    assert near.shape == exact.shape
+    used = mask.bool()
+    cosines = torch.nn.functional.cosine_similarity(exact[used], near[used])
+    assert cosines.min() > 0.999
+
+
+@needs_onednn
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
+def test_every_token_is_near_the_models_own(lengths, side):
+    model = bert()
+    assert_near(model, fuse(model), *batch(lengths, side))
+
+
+@needs_onednn
+def test_columns_that_are_padding_in_every_row_change_nothing():
+    model = bert()
+    for side in ("right", "left"):
+        assert_near(model, fuse(model), *batch([5, 3], side, width=16))
+
+
+@needs_onednn
+def test_slices_of_any_size_give_the_same_states():
+    fused = fuse(bert())
+    ids, mask = batch([20, 20, 13, 7, 2, 1])
+    with torch.inference_mode():
+        whole = fused(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()].float()
+        for fused._tokens in (1, 21, 45):
+            sliced = fused(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()].float()
+            assert torch.nn.functional.cosine_similarity(whole, sliced).min() > 0.9995
+
+
+@needs_onednn
+def test_relatives_with_positions_of_their_own_are_fused_too():
+    model = bert(XLMRobertaModel, XLMRobertaConfig, pad_token_id=1, type_vocab_size=1)
+    assert_near(model, fuse(model), *batch([20, 13, 7]))
+
+
+@pytest.mark.parametrize(
+    "facts", [{"hidden_act": "relu"}, {"hidden_act": "gelu_new"}, {"is_decoder": True}], ids=lambda each: str(each)
+)
+def test_a_bert_of_another_kind_is_left_as_it_is(facts):
+    assert fuse(bert(**facts)) is None
+
+
+def test_another_architecture_is_left_as_it_is():
+    small = DistilBertConfig(vocab_size=90, dim=32, n_layers=1, n_heads=4, hidden_dim=64, max_position_embeddings=48)
+    assert fuse(DistilBertModel(small).eval()) is None
+
+
+def test_a_model_in_another_precision_is_left_as_it_is():
+    assert fuse(bert().to(torch.bfloat16)) is None
+
+
+def test_what_torch_lacks_leaves_the_model_as_it_is(monkeypatch):
+    def missing(*arguments):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(module, "FusedBert", missing)
+    assert fuse(bert()) is None
+
+
+@needs_onednn
+def test_states_that_differ_leave_the_model_as_it_is(monkeypatch, caplog):
+    inner = module._Linear.gelu
+    monkeypatch.setattr(module._Linear, "gelu", lambda self, states: -inner(self, states))
+    with caplog.at_level("INFO", "instructsearch.embed"):
+        assert fuse(bert()) is None
+    assert "the states would differ" in caplog.text
+
+
+@needs_onednn
+def test_the_encoder_uses_it_in_bfloat16_only_and_shares_the_embeddings(tmp_path):
+    profile = embed.find(str(tiny_bert(tmp_path)))
+    encoder = Encoder(profile, device="cpu", precision="bfloat16")
+    texts = ["the cat sat on the mat", "", "red, blue; colour? yes!", "the dog " * 40]
+    near = encoder.encode(texts)
+    halved, exact = encoder.network(torch.bfloat16), encoder.network()
+    assert isinstance(halved.backbone, FusedBert)
+    assert isinstance(exact.backbone, BertModel)
+    assert halved.backbone.embeddings is exact.backbone.embeddings
+    plain = Encoder(profile, device="cpu", precision="float32").encode(texts)
+    assert (plain * near).sum(axis=1).min() > 0.999
+    assert np.isfinite(near).all()
+
+
+@needs_onednn
+def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeypatch):
+    monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model: None)
+    encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="bfloat16")
+    backbone = encoder.network(torch.bfloat16).backbone
+    assert isinstance(backbone, BertModel)
+    assert backbone.dtype == torch.bfloat16
