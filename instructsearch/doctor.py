@@ -58,10 +58,16 @@ def _faiss(found: Findings) -> None:
         found.troubles.append(f"FAISS is not installed ({error}); pip install 'instructsearch[cpu]' or [gpu]")
         return
     for name, value in doctor().items():
-        if name == "troubles":
+        if name == "problems":
             found.troubles += value
         else:
-            found.facts[f"faiss {name}"] = value
+            found.facts[f"faiss {name}"] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _model(found: Findings, device: str, embedder: str | None) -> None:
@@ -73,7 +79,9 @@ def _model(found: Findings, device: str, embedder: str | None) -> None:
         if embedder:
             model = embed.load(profile, device=device)
             found.facts["embedder's device"] = model.device
-            model.encode(["one text", "and another, somewhat longer text"])
-            found.facts["embeds"] = "yes"
+            for check in embed.selfcheck(model):
+                found.facts[check.name] = ("yes" if check.ok else "NO") + (f": {check.detail}" if check.detail else "")
+                if not check.ok:
+                    found.troubles.append(f"{profile.name}: {check.name}: {check.detail}")
     except InstructSearchError as error:
         found.troubles.append(str(error))

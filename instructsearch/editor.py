@@ -15,7 +15,7 @@ from instructsearch.fill import fill, refuse_long
 from instructsearch.fit import DEFAULT_EMBEDDER, Models, called, checked_spec, fitting, new_view, remember
 from instructsearch.readers import Limits
 from instructsearch.readers import close as close_readers
-from instructsearch.records import Document
+from instructsearch.records import Document, fingerprint
 from instructsearch.store import Store, ViewRow
 from instructsearch.store.staging import Change
 from instructsearch.store.writing import Writer
@@ -90,21 +90,28 @@ class Editor:
 
     def _embed_staged(self, writer: Writer, report: Report, progress: Progress) -> None:
         contents = writer.staged_contents()
+        models: dict[str, list[ViewRow]] = {}
         for row in writer.views():
             if row.ready:
-                report.embedded[row.name] = self._fill(writer, row, contents, progress)
-                if report.embedded[row.name]:
+                models.setdefault(fingerprint(row.profile), []).append(row)
+        for rows in models.values():
+            for row, count in zip(rows, self._fill(writer, rows, contents, progress), strict=True):
+                report.embedded[row.name] = count
+                if count:
                     model = self._models.of(row)
                     report.device = model.device
                     embed.prepare_queries(model)
 
-    def _fill(self, writer: Writer, row: ViewRow, contents: Sequence[int], progress: Progress) -> int:
-        view = View(self._folder, writer, row, staged=True)
+    def _fill(self, writer: Writer, rows: Sequence[ViewRow], contents: Sequence[int], progress: Progress) -> list[int]:
+        """Embed what views of one model lack; return how many texts each."""
+        views = [View(self._folder, writer, row, staged=True) for row in rows]
+        name = f"embed {', '.join(row.name for row in rows)}"
 
-        def report(done: int, total: int) -> None:
-            progress(f"embed {row.name}", done, total)
+        def embedder() -> embed.Embedder:
+            # every view is asked for its own, since each must fit
+            return next(iter([self._models.of(row) for row in rows]))
 
-        return fill(writer, view, lambda: self._models.of(row), contents, report)
+        return fill(writer, views, embedder, contents, lambda done, total: progress(name, done, total))
 
     def _refresh_indexes(self, writer: Writer, progress: Progress) -> None:
         upkeep.refresh(self._folder, writer, device=self._models.device, progress=progress)
@@ -149,7 +156,7 @@ class Editor:
             if row.key == old.key:
                 # the same model and instruction give the same vectors: only what is missing is embedded
                 writer.set_spec(old.id, row.spec)
-                done = self._fill(writer, _named(writer.views(), name), writer.live(), progress or silent)
+                (done,) = self._fill(writer, [_named(writer.views(), name)], writer.live(), progress or silent)
                 writer.ready(old.id)
                 writer.set_index(old.id, None)
                 self._refresh_indexes(writer, progress or silent)
@@ -175,7 +182,7 @@ class Editor:
         row_id = begun.id if begun else writer.add_view(row)
         if chosen:
             remember(profile.fingerprint, chosen)
-        done = self._fill(writer, next(one for one in writer.views() if one.id == row_id), live, progress)
+        (done,) = self._fill(writer, [next(one for one in writer.views() if one.id == row_id)], live, progress)
         writer.ready(row_id, replaced=replaced)
         self._refresh_indexes(writer, progress)
         return done
@@ -208,7 +215,7 @@ class Editor:
             upkeep.mended(writer, upkeep.check(self._folder, writer))
             for row in writer.views():
                 if row.ready:
-                    self._fill(writer, row, writer.live(), progress or silent)
+                    self._fill(writer, [row], writer.live(), progress or silent)
                     writer.ready(row.id)
             self._refresh_indexes(writer, progress or silent)
             writer.vacuum()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instructsearch.embed.protocol import encode_many
 from instructsearch.errors import TooLong
 from instructsearch.records import content
+from instructsearch.vectors import FloatArray
 from instructsearch.view import View
 
 if TYPE_CHECKING:
@@ -25,57 +27,77 @@ KEEP_SECONDS = 30.0
 
 def fill(
     writer: "Writer",
-    view: View,
+    views: Sequence[View],
     embedder: Callable[[], "Embedder"],
     ids: Sequence[int],
     progress: Callable[[int, int], None],
-) -> int:
-    """Give every content of `ids` a vector in the view, and return how many had none.
+) -> list[int]:
+    """Give every content of `ids` a vector in each of `views`, which are of one model; return how many each lacked.
 
-    What is done is saved every 30 seconds and on an interruption, so that the next run goes on from there. The model is
-    only asked for when there is work.
+    Where several views lack the same texts, the model may read a text once for all their instructions. What is done is
+    saved every 30 seconds and on an interruption, so that the next run goes on from there. The model is only asked for
+    when there is work.
     """
-    lacking = [int(id) for id in view.missing(ids)]
-    if not lacking:
-        return 0
-    lengths = writer.lengths(lacking)
-    # texts of like length share a window, so that little is padding; the windows go in a fixed mixed order, so that
-    # the rate, and with it the time left, is steady
-    lacking.sort(key=lambda id: (lengths[id], id))
-    windows = [lacking[start : start + WINDOW] for start in range(0, len(lacking), WINDOW)]
-    random.Random(0).shuffle(windows)  # noqa: S311 - an order of work, no secret
+    lacking = [set(view.missing(ids).tolist()) for view in views]
+    counts = [len(some) for some in lacking]
+    total = sum(counts)
+    if not total:
+        return counts
     model = embedder()
     done = 0
 
     def report(more: int) -> None:
         nonlocal done
         done += more
-        progress(done, len(lacking))
+        progress(done, total)
 
-    progress(0, len(lacking))
-    kept: list[tuple[list[int], np.ndarray]] = []
+    progress(0, total)
+    kept: list[list[tuple[list[int], FloatArray]]] = [[] for _ in views]
     saved = time.monotonic()
 
     def save() -> None:
         nonlocal saved
-        if kept:
-            together, saved = list(kept), time.monotonic()
-            kept.clear()
-            ids = np.array([id for part, _ in together for id in part], np.int64)
-            view.add(writer, ids, np.concatenate([part for _, part in together]))
+        saved = time.monotonic()
+        for view, parts in zip(views, kept, strict=True):
+            if parts:
+                together = list(parts)
+                parts.clear()
+                rows = np.concatenate([part for _, part in together])
+                view.add(writer, np.array([id for some, _ in together for id in some], np.int64), rows)
 
     try:
-        for window in windows:
-            texts = writer.contents(window)
-            rows = model.encode(
-                [content(*texts[id]) for id in window], view.row.instruction, "document", progress=report
-            )
-            kept.append((window, rows))
-            if time.monotonic() - saved > KEEP_SECONDS or sum(len(part) for part, _ in kept) >= KEEP_ROWS:
+        for some, window in _windows(writer, lacking):
+            contents = writer.contents(window)
+            texts = [content(*contents[id]) for id in window]
+            instructions = [views[number].row.instruction for number in some]
+            for number, rows in zip(some, encode_many(model, texts, instructions, progress=report), strict=True):
+                kept[number].append((window, rows))
+            if (
+                time.monotonic() - saved > KEEP_SECONDS
+                or sum(len(part) for parts in kept for part, _ in parts) >= KEEP_ROWS
+            ):
                 save()
     finally:
         save()
-    return len(lacking)
+    return counts
+
+
+def _windows(writer: "Writer", lacking: Sequence[set[int]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Return (numbers of the views, contents that all of these lack) in the order of work.
+
+    Texts of like length share a window, so that little is padding; the windows go in a fixed mixed order, so that the
+    rate, and with it the time left, is steady.
+    """
+    together: dict[tuple[int, ...], list[int]] = {}
+    for id in sorted(set().union(*lacking)):
+        together.setdefault(tuple(n for n, some in enumerate(lacking) if id in some), []).append(id)
+    windows = []
+    for some, ids in together.items():
+        lengths = writer.lengths(ids)
+        ids.sort(key=lambda id: (lengths[id], id))
+        windows += [(some, ids[start : start + WINDOW]) for start in range(0, len(ids), WINDOW)]
+    random.Random(0).shuffle(windows)  # noqa: S311 - an order of work, no secret
+    return windows
 
 
 def refuse_long(writer: "Writer", model: "Embedder", instruction: str, ids: Sequence[int]) -> None:

@@ -101,14 +101,13 @@ def fitting(what: str, facts: Mapping[str, Any], named_now: str | None = None) -
         stored = Profile.from_dict(facts)
     except BadProfile as error:
         raise ViewMismatch(f"{what} cannot be used: {error}") from error
-    built_in = {profile.name: profile for profile in embed.profiles()}
-    before = stored.name if stored.name in built_in else named(stored.fingerprint)
+    before = stored.name if embed.built_in(stored.name) else named(stored.fingerprint)
     # a collection may mix models: what the user names is meant for the views that nothing else fits
-    name = before if before and _gives(before, built_in) == stored.fingerprint else named_now or before
+    name = before if before and _gives(before) == stored.fingerprint else named_now or before
     if name is None:
         raise _unknown(what, stored)
     try:
-        profile = built_in[name] if name in built_in else embed.find(name)
+        profile = embed.built_in(name) or embed.find(name)
     except ModelError as error:
         raise ViewMismatch(f"{what} needs the model {stored.name!r}, which is not here: {error}") from error
     if profile.fingerprint != stored.fingerprint:
@@ -142,11 +141,9 @@ def _unknown(what: str, stored: Profile) -> ViewMismatch:
     )
 
 
-def _gives(name: str, built_in: Mapping[str, Profile]) -> str | None:
-    if name in built_in:
-        return built_in[name].fingerprint
+def _gives(name: str) -> str | None:
     try:
-        return embed.find(name).fingerprint
+        return (embed.built_in(name) or embed.find(name)).fingerprint
     except ModelError:
         return None
 

@@ -28,7 +28,7 @@ ARROWS = {
     "fit": {"errors", "records", "embed", "store", "search", "index"},
     "doctor": {"errors", "embed", "index"},
     "view": {"errors", "records", "store", "vectors", "index"},
-    "fill": {"errors", "records", "store", "view", "embed"},
+    "fill": {"errors", "records", "store", "view", "vectors", "embed"},
     "search": {"errors", "records", "filters", "store"},
     "answer": {"errors", "records", "filters", "store", "vectors", "view", "search", "fit", "embed"},
     "sync": {"errors", "records", "readers", "chunking", "store"},

@@ -26,7 +26,7 @@ def fusable():
     try:
         with torch.inference_mode():
             ids = torch.ones((1, 2), dtype=torch.int64)
-            FusedBert(bert())(input_ids=ids, attention_mask=ids)
+            FusedBert(bert(), torch.bfloat16)(input_ids=ids, attention_mask=ids)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
     return True
@@ -52,6 +52,7 @@ def batch(lengths, side="right", width=None):
 
 
 def assert_near(model, fused, ids, mask):
+    """Compare token by token, as near as the precision allows."""
     with torch.inference_mode():
         exact = model(input_ids=ids, attention_mask=mask).last_hidden_state
         near = fused(input_ids=ids, attention_mask=mask).last_hidden_state.float()
@@ -59,26 +60,29 @@ def assert_near(model, fused, ids, mask):
     used = mask.bool()
     cosines = torch.nn.functional.cosine_similarity(exact[used], near[used])
     assert cosines.min() > 0.999
+    if fused.dtype == torch.float32:
+        torch.testing.assert_close(near[used], exact[used], atol=1e-5, rtol=0)
 
 
 @needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
-def test_every_token_is_near_the_models_own(lengths, side):
+def test_every_token_is_near_the_models_own(lengths, side, dtype):
     model = bert()
-    assert_near(model, fuse(model), *batch(lengths, side))
+    assert_near(model, fuse(model, dtype), *batch(lengths, side))
 
 
 @needs_onednn
 def test_columns_that_are_padding_in_every_row_change_nothing():
     model = bert()
     for side in ("right", "left"):
-        assert_near(model, fuse(model), *batch([5, 3], side, width=16))
+        assert_near(model, fuse(model, torch.bfloat16), *batch([5, 3], side, width=16))
 
 
 @needs_onednn
 def test_slices_of_any_size_give_the_same_states():
-    fused = fuse(bert())
+    fused = fuse(bert(), torch.bfloat16)
     ids, mask = batch([20, 20, 13, 7, 2, 1])
     with torch.inference_mode():
         whole = fused(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()].float()
@@ -90,23 +94,23 @@ def test_slices_of_any_size_give_the_same_states():
 @needs_onednn
 def test_relatives_with_positions_of_their_own_are_fused_too():
     model = bert(XLMRobertaModel, XLMRobertaConfig, pad_token_id=1, type_vocab_size=1)
-    assert_near(model, fuse(model), *batch([20, 13, 7]))
+    assert_near(model, fuse(model, torch.bfloat16), *batch([20, 13, 7]))
 
 
 @pytest.mark.parametrize(
     "facts", [{"hidden_act": "relu"}, {"hidden_act": "gelu_new"}, {"is_decoder": True}], ids=lambda each: str(each)
 )
 def test_a_bert_of_another_kind_is_left_as_it_is(facts):
-    assert fuse(bert(**facts)) is None
+    assert fuse(bert(**facts), torch.bfloat16) is None
 
 
 def test_another_architecture_is_left_as_it_is():
     small = DistilBertConfig(vocab_size=90, dim=32, n_layers=1, n_heads=4, hidden_dim=64, max_position_embeddings=48)
-    assert fuse(DistilBertModel(small).eval()) is None
+    assert fuse(DistilBertModel(small).eval(), torch.bfloat16) is None
 
 
 def test_a_model_in_another_precision_is_left_as_it_is():
-    assert fuse(bert().to(torch.bfloat16)) is None
+    assert fuse(bert().to(torch.bfloat16), torch.bfloat16) is None
 
 
 def test_what_torch_lacks_leaves_the_model_as_it_is(monkeypatch):
@@ -114,7 +118,7 @@ def test_what_torch_lacks_leaves_the_model_as_it_is(monkeypatch):
         raise AttributeError("no such operator")
 
     monkeypatch.setattr(module, "FusedBert", missing)
-    assert fuse(bert()) is None
+    assert fuse(bert(), torch.bfloat16) is None
 
 
 @needs_onednn
@@ -122,7 +126,7 @@ def test_states_that_differ_leave_the_model_as_it_is(monkeypatch, caplog):
     inner = module._Linear.gelu
     monkeypatch.setattr(module._Linear, "gelu", lambda self, states: -inner(self, states))
     with caplog.at_level("INFO", "instructsearch.embed"):
-        assert fuse(bert()) is None
+        assert fuse(bert(), torch.bfloat16) is None
     assert "the states would differ" in caplog.text
 
 
@@ -143,8 +147,21 @@ def test_the_encoder_uses_it_in_bfloat16_only_and_shares_the_embeddings(tmp_path
 
 @needs_onednn
 def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeypatch):
-    monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model: None)
+    monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model, dtype: None)
     encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="bfloat16")
     backbone = encoder.network(torch.bfloat16).backbone
     assert isinstance(backbone, BertModel)
     assert backbone.dtype == torch.bfloat16
+
+
+@needs_onednn
+def test_bulk_work_in_float32_is_fused_and_equal_to_the_plain_network(tmp_path):
+    encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="float32")
+    texts = [f"the cat {word} sat on the mat" for word in ("red", "blue", "dog", "")]
+    plain = encoder.encode(texts)
+    assert not encoder._packed
+    encoder.bulk = 10
+    bulk = encoder.encode(texts)
+    assert isinstance(encoder._packed[""].backbone, FusedBert)
+    assert isinstance(encoder.network().backbone, BertModel)
+    np.testing.assert_allclose(bulk, plain, atol=1e-5)

@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "find",
     "views": "views",
     "embed": "documents",
+    "models": "care",
     "delete": "documents",
     "status": "care",
     "check": "care",

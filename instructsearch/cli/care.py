@@ -134,6 +134,27 @@ def doctor_command(embedder: str | None, root: Path | None, device: str, as_json
         click.echo("no trouble found")
 
 
+@click.command("models", short_help="List the models that are known by name.")
+@click.option("--here", is_flag=True, help="Only those whose weights are on this machine.")
+@options.as_json
+def models_command(here: bool, as_json: bool) -> None:
+    """List known models: dimension, window, what instructions reach, licence, and whether the weights are here.
+
+    Any sentence-transformers folder or hub id works too, and so does a profile of your own in a .toml file.
+    """
+    from instructsearch import embed
+
+    for model in embed.models():
+        if here and not model.here:
+            continue
+        if as_json:
+            show.line(model.to_dict())
+            continue
+        state = "here" if model.here else ("refused" if model.refused else "")
+        takes = "no instructions" if model.instructions == "none" else f"instructions on {model.instructions}"
+        click.echo(f"{model.name:<32} {model.dim:>5} {model.max_tokens:>6}  {state:<8} {takes}")
+
+
 @click.command("plugins", short_help="List embedder kinds, readers and rerankers.")
 @options.as_json
 def plugins_command(as_json: bool) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Profile",
     "built_in",
     "convert",
+    "encode_many",
     "find",
     "load",
     "models",
@@ -29,9 +30,10 @@ __all__ = [
 ]
 _LATER = {  # numpy, torch or a look at the disk come with them
     "Embedder": "protocol",
-    "convert": "convert",
+    "convert": "conversion",
+    "encode_many": "protocol",
     "models": "listing",
-    "selfcheck": "selfcheck",
+    "selfcheck": "checks",
 }
 
 log = logging.getLogger("instructsearch.embed")

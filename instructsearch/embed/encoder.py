@@ -18,7 +18,7 @@ from instructsearch.embed.network import Network
 from instructsearch.embed.pooled import Pooled
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray
-from instructsearch.embed.selfcheck import check_at_load
+from instructsearch.embed.checks import check_at_load
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadIndex, BadProfile
 from instructsearch.records import Role
@@ -49,6 +49,7 @@ class Encoder(Pooled):
         self.precision: Precision = precision
         self._lock = threading.RLock()
         self._networks: dict[tuple[str, torch.dtype], Network] = {}
+        self._packed: dict[str, Network] = {}
         if network is not None:
             self._networks[profile.document_adapter, torch.float32] = network.to(self.device)
         self.width = self.network().width  # before it is cut to `dim`
@@ -68,17 +69,26 @@ class Encoder(Pooled):
             if key not in self._networks and dtype == torch.float32:
                 self._networks[key] = self.maker(self.profile, self.folder, role).to(self.device)
             elif key not in self._networks:
-                self._networks[key] = self._halved(self.network(torch.float32, role), dtype)
+                exact = self.network(torch.float32, role)
+                self._networks[key] = self._fused(exact, dtype) or _halved(exact, dtype)
             return self._networks[key]
 
-    def _halved(self, network: Network, dtype: torch.dtype) -> Network:
-        """Return the network in a lower precision: with its backbone fused where that is as near, else a plain copy."""
-        fits = type(network) is Network and self.device == "cpu" and dtype == torch.bfloat16
-        if fits and (fused := fuse(network.backbone)) is not None:
-            return copy.deepcopy(network, {id(network.backbone): fused})
-        halved = copy.deepcopy(network)
-        halved.backbone.to(dtype)
-        return halved
+    def _bulk_network(self, dtype: torch.dtype, role: Role) -> Network:
+        """Return the network for much work: in float32 a fused one too, whose vectors are equal but for rounding."""
+        network, key = self.network(dtype, role), self.profile.adapter(role)
+        if dtype != torch.float32:
+            return network
+        with self._lock:
+            if key not in self._packed:
+                self._packed[key] = self._fused(network, dtype) or network
+            return self._packed[key]
+
+    def _fused(self, network: Network, dtype: torch.dtype) -> Network | None:
+        """Return the network around a fused backbone, if there is one."""
+        if type(network) is not Network or self.device != "cpu" or dtype not in {torch.float32, torch.bfloat16}:
+            return None
+        fused = fuse(network.backbone, dtype)
+        return None if fused is None else copy.deepcopy(network, {id(network.backbone): fused})
 
     def _dtype(self, tokens: int, role: Role) -> torch.dtype:
         if self.precision != "auto":
@@ -89,18 +99,23 @@ class Encoder(Pooled):
     def _vectors(
         self, batches: Iterable[Batch], tokens: int, role: Role
     ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
-        return self._vectors_in(self._dtype(tokens, role), batches, role)
+        dtype = self._dtype(tokens, role)
+        network = self._bulk_network(dtype, role) if tokens >= self.bulk else self.network(dtype, role)
+        return self._vectors_of(network, batches)
 
-    def _vectors_in(
-        self, dtype: torch.dtype, batches: Iterable[Batch], role: Role = "document"
-    ) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
-        network = self.network(dtype, role)
+    def _vectors_of(self, network: Network, batches: Iterable[Batch]) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
         with torch.inference_mode():
             for batch in batches:
                 ids, attention, weights = (
                     torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.attention, batch.weights)
                 )
                 yield batch.rows, network(ids, attention, weights).cpu().numpy()
+
+
+def _halved(network: Network, dtype: torch.dtype) -> Network:
+    halved = copy.deepcopy(network)
+    halved.backbone.to(dtype)
+    return halved
 
 
 def choose_device(device: str) -> str:

@@ -1,4 +1,4 @@
-"""BERT's forward pass in bfloat16 on a CPU, with bias, GELU and the residual sum inside the matrix products.
+"""BERT's forward pass on a CPU for bulk work, with bias, GELU and the residual sum inside the matrix products.
 
 Knows the layers of BERT and its relatives and oneDNN's fused linear; nothing of files, texts, pooling or devices. A
 network that it would not reproduce closely is left as it is.
@@ -13,8 +13,8 @@ from torch.nn import functional
 
 log = logging.getLogger("instructsearch.embed")
 ARCHITECTURES = frozenset({"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"})
-LEAST_COSINE = 0.999
-SLICE = 16 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+LEAST_COSINE = {torch.bfloat16: 0.999, torch.float32: 0.999999}
+SLICE = 24 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
 
 
 class States(NamedTuple):
@@ -24,29 +24,29 @@ class States(NamedTuple):
 
 
 class FusedBert(nn.Module):
-    """The inference of a BERT of transformers in bfloat16, its weights packed for the processor.
+    """The inference of a BERT of transformers in bfloat16 or float32, its weights packed for the processor.
 
     Embeddings and the weights of norms stay in float32 and are shared with the model.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
         super().__init__()
+        self.dtype = dtype
         self.config = model.config
         self.embeddings = model.embeddings
         self._width = int(self.config.hidden_size)
-        self._tokens = max(1, SLICE // (2 * int(self.config.intermediate_size)))
-        self._layers = [
-            _Layer(layer, int(self.config.num_attention_heads), self._tokens) for layer in model.encoder.layer
-        ]
+        self._tokens = max(1, SLICE // (dtype.itemsize * int(self.config.intermediate_size)))
+        heads = int(self.config.num_attention_heads)
+        self._layers = [_Layer(layer, heads, self._tokens, dtype) for layer in model.encoder.layer]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
-        """Return states (rows, length, width) in bfloat16; both arguments are (rows, length).
+        """Return states (rows, length, width) in its precision; both arguments are (rows, length).
 
         Rows are worked on in slices of like size, each without the columns that are padding in all its rows, whose
         states are zero.
         """
         rows, length = input_ids.shape
-        states = torch.zeros((rows, length, self._width), dtype=torch.bfloat16)
+        states = torch.zeros((rows, length, self._width), dtype=self.dtype)
         used = attention_mask.bool()
         start = 0
         while start < rows:
@@ -56,7 +56,7 @@ class FusedBert(nn.Module):
             first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, length)
             here = slice(start, stop), slice(first, last)
             # Positions may count from a row's start, so that columns are left out only behind the embeddings.
-            hidden = self.embeddings(input_ids=input_ids[start:stop])[:, first:last].to(torch.bfloat16)
+            hidden = self.embeddings(input_ids=input_ids[start:stop])[:, first:last].to(self.dtype)
             states[here] = self._stack(hidden, used[here])
             start = stop
         return States(states)
@@ -73,15 +73,15 @@ class FusedBert(nn.Module):
 class _Layer:
     """One layer of BERT. Queries, keys and values are separate products: attention reads their narrow rows faster."""
 
-    def __init__(self, layer: Any, heads: int, tokens: int) -> None:
+    def __init__(self, layer: Any, heads: int, tokens: int, dtype: torch.dtype) -> None:
         attention = layer.attention
         self.heads = heads
         self.query, self.key, self.value = (
-            _Linear(each, tokens) for each in (attention.self.query, attention.self.key, attention.self.value)
+            _Linear(each, tokens, dtype) for each in (attention.self.query, attention.self.key, attention.self.value)
         )
-        self.out = _Linear(attention.output.dense, tokens)
-        self.up = _Linear(layer.intermediate.dense, tokens)
-        self.down = _Linear(layer.output.dense, tokens)
+        self.out = _Linear(attention.output.dense, tokens, dtype)
+        self.up = _Linear(layer.intermediate.dense, tokens, dtype)
+        self.down = _Linear(layer.output.dense, tokens, dtype)
         self.middle, self.last = attention.output.LayerNorm, layer.output.LayerNorm
 
     def __call__(self, flat: Tensor, rows: int, length: int, mask: Tensor | None) -> Tensor:
@@ -94,12 +94,12 @@ class _Layer:
 
 
 class _Linear:
-    """A linear layer whose bfloat16 weights lie in the order that oneDNN wants for so many tokens."""
+    """A linear layer whose weights lie in the order that oneDNN wants for so many tokens."""
 
-    def __init__(self, linear: nn.Linear, tokens: int) -> None:
-        weight = linear.weight.detach().to(torch.bfloat16).contiguous()
+    def __init__(self, linear: nn.Linear, tokens: int, dtype: torch.dtype) -> None:
+        weight = linear.weight.detach().to(dtype).contiguous()
         self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, tokens)
-        self.bias = linear.bias.detach().to(torch.bfloat16)
+        self.bias = linear.bias.detach().to(dtype)
 
     def __call__(self, states: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "none", [], "")
@@ -120,19 +120,19 @@ def _norm(norm: nn.LayerNorm, states: Tensor) -> Tensor:
     return functional.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def fuse(model: nn.Module) -> FusedBert | None:
+def fuse(model: nn.Module, dtype: torch.dtype) -> FusedBert | None:
     """Return the faster equal of a float32 model in evaluation mode, or nothing where there is none that is near it."""
     if reason := _unfit(model):
         log.debug("not fused: %s", reason)
         return None
     try:
         with torch.inference_mode():
-            fused = FusedBert(model)
+            fused = FusedBert(model, dtype)
             least = _least_cosine(model, fused)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         log.info("not fused, since oneDNN's linear is not what was expected: %s", str(error).partition("\n")[0])
         return None
-    if least < LEAST_COSINE:
+    if least < LEAST_COSINE[dtype]:
         log.info("not fused, since the states would differ (cosine %.5f)", least)
         return None
     return fused
@@ -150,7 +150,7 @@ def _unfit(model: nn.Module) -> str:
     weight = next(model.parameters())
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return f"its weights are {weight.dtype} on {weight.device}"
-    return "" if torch.backends.mkldnn.is_available() else "torch is built without oneDNN"
+    return ""
 
 
 def _least_cosine(model: Any, fused: FusedBert) -> float:

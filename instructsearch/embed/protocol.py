@@ -55,6 +55,25 @@ class Embedder(Protocol):
         """Return the tokens of each text alone."""
 
 
+def encode_many(
+    embedder: Embedder,
+    texts: Sequence[str],
+    instructions: Sequence[str],
+    role: Role = "document",
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[FloatArray]:
+    """Return the vectors of the same texts under each instruction, (n, dim) each.
+
+    An embedder that can read a text once for all of them has an `encode_many` of its own.
+    """
+    many = getattr(embedder, "encode_many", None)
+    if many is not None and len(instructions) > 1:
+        shared: list[FloatArray] = many(texts, instructions, role, progress=progress)
+        return shared
+    return [embedder.encode(texts, each, role, progress=progress) for each in instructions]
+
+
 def pair(texts: Sequence[str], instruction: str | Sequence[str]) -> list[tuple[str, str]]:
     """Return (instruction, text) for each text.
 

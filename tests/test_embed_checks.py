@@ -11,7 +11,7 @@ from tiny_models import tiny_bert
 from instructsearch import embed
 from instructsearch.embed.encoder import Encoder
 from instructsearch.embed.pooled import Pooled
-from instructsearch.embed.selfcheck import Check, selfcheck
+from instructsearch.embed.checks import Check, selfcheck
 from instructsearch.errors import ModelDamaged
 
 
