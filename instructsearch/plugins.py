@@ -51,7 +51,7 @@ def load(kind: str, name: str) -> Any:
     """Return the object called `name`, importing it and nothing else.
 
     Raises:
-        UnknownPlugin: nothing of that name, or two packages claim it.
+        UnknownPlugin: nothing of that name, two packages claim it, or it cannot be imported.
     """
     if (kind, name) in _registered:
         return _registered[(kind, name)]
@@ -67,7 +67,10 @@ def load(kind: str, name: str) -> Any:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
         raise UnknownPlugin(f"no {kind.rstrip('s')} called {name!r}; {hint}")
-    return claims[0].load()
+    try:
+        return claims[0].load()
+    except (ImportError, AttributeError) as error:
+        raise UnknownPlugin(f"{kind} {name!r} of {_owner(claims[0])} cannot be imported: {error}") from error
 
 
 def available(kind: str) -> Iterator[Plugin]:

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from instructsearch.durable import sync_folder
 from instructsearch.errors import BadQuery, CollectionExists, ReadError, StorageError
 from instructsearch.store import Snapshot, Store, ViewRow
 from instructsearch.store.dump import TABLES, dump, restore, sequences
@@ -79,7 +80,7 @@ def _export(collection: Path, snapshot: Snapshot, folder: Path) -> dict[str, int
     temporary.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
     _sync(temporary)
     temporary.replace(folder / MANIFEST)
-    _sync(folder)
+    sync_folder(folder)
     return counts
 
 

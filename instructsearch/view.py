@@ -52,13 +52,21 @@ class View:
 
     @cached_property
     def index(self) -> "VectorIndex | None":
-        """The FAISS index, or None when there is none or its file is damaged: then everything is scanned exactly."""
-        if self.listed is None:
+        """The FAISS index, or None where everything is scanned exactly: there is none, or its file is damaged.
+
+        Also where it is Flat on the CPU: a scan of the segments gives the same, sooner than FAISS is imported.
+        """
+        if self.listed is None or self._scanned:
             return None
         try:
             return self._opened_index(self.listed, self._device)
         except CollectionDamaged:
             return None
+
+    @property
+    def _scanned(self) -> bool:
+        flat = self.listed is not None and self.listed.spec == "Flat"
+        return flat and self._device != "cuda" and not _graphics_card()
 
     def _opened_index(self, listed: IndexRow, device: str, *, verify: bool = False) -> "VectorIndex":
         from instructsearch.index import IndexFile, VectorIndex
@@ -128,10 +136,17 @@ class View:
         """Tell whether the index should be made again: too much lies beside it, or in it in vain."""
         if not self.segments:
             return False
-        if self.listed is None or self.index is None:
+        if self.listed is None or not self._whole(self.listed):
             return True
-        loose = sum(len(segment.ids) for segment in self._loose)
+        covered = set(self.listed.covers)
+        loose = sum(segment.rows for segment in self.segments if segment.name not in covered)
         return max(loose, dead) > max(LOOSE_ROWS, LOOSE_SHARE * self.listed.rows)
+
+    def _whole(self, listed: IndexRow) -> bool:
+        if not self._scanned:
+            return self.index is not None
+        path = self.folder / listed.name
+        return path.is_file() and path.stat().st_size == listed.size
 
     def build(
         self, denied: IdArray, *, spec: str = "", progress: Callable[[int], None] | None = None
@@ -175,6 +190,11 @@ class View:
             except CollectionDamaged as error:
                 wrong.append((self.listed.name, str(error)))
         return wrong
+
+
+def _graphics_card() -> bool:
+    """Tell, without importing anything, whether this machine may have a card that FAISS could use."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
 
 
 def _row(segment: Segment) -> SegmentRow:

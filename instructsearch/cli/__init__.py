@@ -3,6 +3,7 @@
 Knows no way to do anything itself: whatever a command does, Python can do too.
 """
 
+import io
 import logging
 import os
 import sys
@@ -45,6 +46,14 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, f"{name}_command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # the reader of our output has left, as `head` does: say nothing more to it, not even at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="instructsearch")
@@ -63,6 +72,9 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command
     sys.exit(_run(arguments))
 
 
@@ -75,16 +87,17 @@ def _run(arguments: list[str] | None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        return 1
+        return _refused(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: what was done is kept, and the same command goes on from there", err=True)
         return 130
-    except InstructSearchError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        return 1
-    except BrokenPipeError:
-        # the reader of our output has left; say nothing more to it, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (InstructSearchError, OSError) as error:
+        return _refused(str(error))
     return result if isinstance(result, int) else 0
+
+
+def _refused(reason: str) -> int:
+    from instructsearch.cli.show import note
+
+    note(f"error: {' '.join(reason.split())}")
+    return 1

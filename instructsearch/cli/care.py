@@ -11,24 +11,27 @@ from instructsearch.errors import CollectionDamaged
 
 
 @click.command("status", short_help="Show what a collection holds.")
-@click.option("-c", "--collection", "name", help="The collection.  [default: all of them]")
+@click.option(
+    "-c", "--collection", "name", shell_complete=options.complete, help="The collection.  [default: all of them]"
+)
 @options.common
 @options.as_json
 def status_command(name: str | None, root: Path | None, device: str, as_json: bool) -> None:
     """Show documents, chunks, chunking, and each view with both instructions."""
     from instructsearch.collection import names, root_folder
 
-    known = [name] if name else names(root)
+    known = names(root) if name is None else [name]
     for each in known:
         facts = options.opened(each, root, device).status()
         if as_json:
             show.line(facts)
             continue
         chunking = facts["chunking"]
-        click.echo(f"{click.style(each, bold=True)}: {facts['documents']:,} documents, {facts['chunks']:,} chunks,")
+        counts = ", ".join(show.count(facts[f"{noun}s"], noun) for noun in ("document", "chunk"))
+        click.echo(f"{click.style(each, bold=True)}: {counts}")
         click.echo(
-            f"  {facts['sources']:,} files, {facts['bytes'] / 1e6:,.1f} MB, generation {facts['generation']},"
-            f" {facts['dead']:,} deleted texts to compact"
+            f"  {show.count(facts['sources'], 'file')}, {facts['bytes'] / 1e6:,.1f} MB, generation"
+            f" {facts['generation']}, {show.count(facts['dead'], 'deleted text')} to compact"
         )
         click.echo(
             f"  chunks of up to {chunking['tokens']} tokens of {chunking['tokenizer']}, overlap {chunking['overlap']}"
@@ -47,6 +50,7 @@ def status_command(name: str | None, root: Path | None, device: str, as_json: bo
 def check_command(name: str, root: Path | None, device: str, embedder: str | None, repair: bool, as_json: bool) -> None:
     """Verify every byte, and exit with 1 if anything is damaged."""
     collection = options.opened(name, root, device, embedder)
+    options.refuse_other(collection, embedder)
     found = collection.check()
     if repair and not found.clean:
         for what, why in found.damage:
@@ -96,7 +100,8 @@ def export_command(folder: Path, name: str, root: Path | None, device: str, as_j
     if as_json:
         show.line({"folder": str(folder), **counts})
     else:
-        show.note(f"{folder}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+        what = ", ".join(show.count(number, each.removesuffix("s")) for each, number in counts.items())
+        show.note(f"{folder}: {what}")
 
 
 @click.command("import", short_help="Make a collection of an export.")
@@ -111,7 +116,7 @@ def import_command(folder: Path, name: str, root: Path | None, device: str, as_j
     if as_json:
         show.line(facts)
     else:
-        show.note(f"{name}: {facts['documents']:,} documents, {len(facts['views'])} views")
+        show.note(f"{name}: {show.count(facts['documents'], 'document')}, {show.count(len(facts['views']), 'view')}")
 
 
 @click.command("doctor", short_help="Show what this installation can do.")
@@ -121,8 +126,9 @@ def import_command(folder: Path, name: str, root: Path | None, device: str, as_j
 def doctor_command(embedder: str | None, root: Path | None, device: str, as_json: bool) -> None:
     """Show versions, devices and known troubles; with --embedder, try the model out."""
     from instructsearch.doctor import examine
+    from instructsearch.fit import DEFAULT_EMBEDDER
 
-    findings = examine(device, embedder)
+    findings = examine(device, embedder, DEFAULT_EMBEDDER)
     if as_json:
         show.line(findings.to_dict())
         return
@@ -136,8 +142,9 @@ def doctor_command(embedder: str | None, root: Path | None, device: str, as_json
 
 @click.command("models", short_help="List the models that are known by name.")
 @click.option("--here", is_flag=True, help="Only those whose weights are on this machine.")
+@options.common
 @options.as_json
-def models_command(here: bool, as_json: bool) -> None:
+def models_command(here: bool, root: Path | None, device: str, as_json: bool) -> None:
     """List known models: dimension, window, what instructions reach, licence, and whether the weights are here.
 
     Any sentence-transformers folder or hub id works too, and so does a profile of your own in a .toml file.
@@ -156,8 +163,9 @@ def models_command(here: bool, as_json: bool) -> None:
 
 
 @click.command("plugins", short_help="List embedder kinds, readers and rerankers.")
+@options.common
 @options.as_json
-def plugins_command(as_json: bool) -> None:
+def plugins_command(root: Path | None, device: str, as_json: bool) -> None:
     """List what answers to a name, and which package brought it. Nothing is imported."""
     from instructsearch.plugins import BUILT_IN, available
 
@@ -171,7 +179,8 @@ def plugins_command(as_json: bool) -> None:
 
 @click.command("completion", short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(shell: str) -> None:
+@options.common
+def completion_command(shell: str, root: Path | None, device: str) -> None:
     """Print the completion script of SHELL: put `eval "$(instructsearch completion bash)"` in ~/.bashrc."""
     from click.shell_completion import get_completion_class
 

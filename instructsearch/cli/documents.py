@@ -24,11 +24,11 @@ SHOWN = 20  # failures told one by one
 @click.option("--instruction", metavar="T", help="What the documents are embedded under.")
 @click.option("--query-instruction", metavar="T", help="What queries are embedded under.  [default: the same]")
 @click.option("--glob", "globs", multiple=True, metavar="G", help="Only files that match, such as '*.md'; repeatable.")
-@click.option("--spec", default="auto", show_default=True, help="FAISS index: auto, Flat, SQ8, HNSW32, IVF256,SQ8 ...")
+@click.option("--spec", help="FAISS index: auto, Flat, SQ8, HNSW32, IVF256,SQ8 ...  [default: auto]")
 @click.option(
     "--chunk-tokens", type=click.IntRange(8), help="Largest chunk.  [default: the model's window, at most 512]"
 )
-@click.option("--chunk-overlap", type=click.IntRange(0), default=0, show_default=True, help="Tokens two chunks share.")
+@click.option("--chunk-overlap", type=click.IntRange(0), help="Tokens two chunks share.  [default: 0]")
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=N", help="Raise or lower a limit on what one file may cost."
 )
@@ -43,9 +43,9 @@ def index_command(
     instruction: str | None,
     query_instruction: str | None,
     globs: tuple[str, ...],
-    spec: str,
+    spec: str | None,
     chunk_tokens: int | None,
-    chunk_overlap: int,
+    chunk_overlap: int | None,
     limits: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -54,61 +54,82 @@ def index_command(
     What is new or changed is embedded, for every view; what is gone from the PATHs is deleted; what was indexed from
     elsewhere is left alone. --instruction and --view name the first view, or add another one.
     """
-    if not any(path.exists() for path in paths):
+    if not any(os.path.exists(path) for path in paths):  # noqa: PTH110 - Path.exists raises where a folder is closed
         raise ReadError(", ".join(map(str, paths)), "no such file or folder")
-    chosen: dict[str, Any] = {"query_instruction": query_instruction, "spec": spec}
-    collection, new = _prepared(
-        name,
-        root,
-        device,
-        embedder,
-        view,
-        instruction,
-        {**chosen, "chunk_tokens": chunk_tokens, "chunk_overlap": chunk_overlap},
-    )
+    allowed = _limits(limits)
+    of_view = _given(instruction=instruction, query_instruction=query_instruction, spec=spec)
+    of_chunks = _given(chunk_tokens=chunk_tokens, chunk_overlap=chunk_overlap)
+    try:
+        collection = options.opened(name, root, device, embedder)
+        added = _view_to_add(collection, view, embedder, of_view)
+        _refuse_other_chunks(collection, of_chunks)
+    except CollectionNotFound:
+        collection = _made(name, root, device, embedder, view, {**of_view, **of_chunks})
+        added = None
     with show.progress() as report:
-        done = collection.index(paths, globs=globs, limits=_limits(limits), progress=report)
-        if view is not None and not new and view not in {row.name for row in collection.views() if row.ready}:
-            done.embedded[view] = collection.add_view(
-                view, instruction=instruction or "", embedder=embedder, progress=report, **chosen
-            )
+        done = collection.index(paths, globs=globs, limits=allowed, progress=report)
+        if added:
+            done.embedded[added] = collection.add_view(added, embedder=embedder, progress=report, **of_view)
     _told(done, as_json)
 
 
-def _prepared(
-    name: str,
-    root: Path | None,
-    device: str,
-    embedder: str | None,
-    view: str | None,
-    instruction: str | None,
-    chosen: dict[str, Any],
-) -> "tuple[Collection, bool]":
-    """Open the collection, or make it with its first view; refuse a view that says something else than it does."""
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _made(
+    name: str, root: Path | None, device: str, embedder: str | None, view: str | None, chosen: dict[str, Any]
+) -> "Collection":
     from instructsearch.collection import DEFAULT_VIEW, Collection
+    from instructsearch.doctor import require
     from instructsearch.fit import DEFAULT_EMBEDDER
 
-    try:
-        collection = Collection.open(name, root, device=device, embedder=embedder)
-    except CollectionNotFound:
-        made = Collection.create(
-            name,
-            root,
-            embedder=embedder or DEFAULT_EMBEDDER,
-            view=view or DEFAULT_VIEW,
-            instruction=instruction or "",
-            device=device,
-            **chosen,
-        )
-        return made, True
+    require(device)
+    return Collection.create(
+        name, root, embedder=embedder or DEFAULT_EMBEDDER, view=view or DEFAULT_VIEW, device=device, **chosen
+    )
+
+
+def _view_to_add(
+    collection: "Collection", view: str | None, embedder: str | None, wanted: dict[str, Any]
+) -> str | None:
+    """Return the name of the view that the options ask for anew, None where it is there.
+
+    Raises:
+        ViewMismatch: it is there, and is something else than the options say: nothing asked for is left aside.
+    """
+    from instructsearch.collection import DEFAULT_VIEW
+
     rows = {row.name: row for row in collection.views()}
+    if not rows and (embedder or wanted):
+        view = view or DEFAULT_VIEW
     row = rows.get(view) if view else next(iter(rows.values()), None)
-    if row is not None and instruction is not None and row.instruction != instruction:
-        raise ViewMismatch(
-            f"view {row.name!r} was made under {row.instruction or 'no instruction'!r}; add another one with"
-            " --view NAME, or drop it first"
-        )
-    return collection, False
+    if row is None:
+        return view
+    options.refuse_other(collection, embedder, [view] if view else [])
+    for option, remedy in _REMEDIES.items():
+        said = getattr(row, option)
+        if option in wanted and wanted[option] != said:
+            raise ViewMismatch(f"view {row.name!r} has the {option.replace('_', ' ')} {said or 'none'!r}; {remedy}")
+    return None if row.ready else view
+
+
+_REMEDIES = {
+    "instruction": "add another view with --view NAME, or drop this one first",
+    "query_instruction": "give another one with search --instruction, or add another view with --view NAME",
+    "spec": "change it with compact --spec VIEW=SPEC",
+}
+
+
+def _refuse_other_chunks(collection: "Collection", wanted: dict[str, Any]) -> None:
+    stored = collection.status()["chunking"]
+    for option, value in wanted.items():
+        said = stored[option.removeprefix("chunk_")]
+        if value != said:
+            raise ViewMismatch(
+                f"collection {collection.name} was made with --{option.replace('_', '-')} {said}, which is fixed at"
+                " creation; leave it out, or index into another collection"
+            )
 
 
 def _limits(written: tuple[str, ...]) -> Any:
@@ -150,12 +171,14 @@ def _told(done: "Report", as_json: bool) -> None:
         )
         return
     for failure in done.failures[:SHOWN]:
-        show.note(f"failed: {failure}")
+        show.note(f"failed: {show.short(failure.where)}: {failure.reason}")
     if len(done.failures) > SHOWN:
         show.note(f"failed: and {len(done.failures) - SHOWN} more; --json lists them all")
     if done.empty:
         names = ", ".join(Path(path).name for path in done.empty[:5])
-        show.note(f"without text: {names}{' ...' if len(done.empty) > 5 else ''} ({len(done.empty)} files)")
+        show.note(
+            f"{show.count(len(done.empty), 'file')} without text: {names}{', ...' if len(done.empty) > 5 else ''}"
+        )
     counts = ", ".join(f"{count:,} {fate}" for fate, count in done.documents.items() if count) or "nothing to do"
     embedded = ", ".join(f"{count:,} for {view}" for view, count in done.embedded.items() if count)
     click.echo(f"documents: {counts}")
@@ -169,12 +192,15 @@ def _told(done: "Report", as_json: bool) -> None:
 def delete_command(documents: tuple[str, ...], name: str, root: Path | None, device: str, as_json: bool) -> None:
     """Delete DOCUMENTS, given by id or path. `compact` then erases their text from the disk."""
     collection = options.opened(name, root, device)
-    gone = collection.delete([*documents, *(os.path.abspath(document) for document in documents)])
-    unknown = [one for one in documents if one not in gone and os.path.abspath(one) not in gone]
+    gone = collection.delete(documents)
+    paths = {one: os.path.abspath(one) for one in documents if one not in gone}  # an id comes before a path
+    gone += collection.delete(list(paths.values())) if paths else []
+    unknown = [one for one, path in paths.items() if path not in gone]
     if as_json:
         show.line({"deleted": gone, "unknown": unknown})
     else:
-        show.note(f"deleted: {len(gone)}" + (f"; not there: {', '.join(unknown)}" if unknown else ""))
+        absent = f"; not in {name}: {', '.join(unknown)}" if unknown and gone else ""
+        show.note(f"deleted {show.count(len(gone), 'document')}{absent}")
     if unknown and not gone:
         raise ReadError(", ".join(unknown), f"not in collection {name}")
 
@@ -211,4 +237,4 @@ def embed_command(
     if as_json:
         show.line(facts)
     else:
-        show.note(f"{rows:,} rows of dimension {model.dim} from {model.profile.name} in {out}")
+        show.note(f"{show.count(rows, 'row')} of dimension {model.dim} from {model.profile.name} in {out}")

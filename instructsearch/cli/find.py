@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +59,15 @@ def search_command(
     if (text is None) == (queries is None) or (queries is None) != (run_file is None):
         raise click.UsageError("give either TEXT, or --queries FILE together with --run OUT")
     collection = options.opened(name, root, device, embedder)
+    options.refuse_other(collection, embedder, views)
     template = Query("", instruction, views, k or 10, mode, expressions(where))
     if queries is not None and run_file is not None:
-        _run(collection, template, _read(queries), run_file, k or RUN_DEPTH)
+        asked = _read(queries)
+        _run(collection, template, asked, run_file, k or RUN_DEPTH)
+        if as_json:
+            show.line({"queries": len(asked), "run": str(run_file)})
+        else:
+            show.note(f"{show.count(len(asked), 'query', 'queries')} answered into {run_file}")
         return
     assert text is not None
     found = collection.search(_with(template, text))
@@ -75,35 +83,51 @@ def search_command(
 
 
 def _with(template: Query, text: str, **changes: Any) -> Query:
-    from dataclasses import replace
-
     return replace(template, text=text, **changes)
 
 
 def _read(path: Path) -> list[tuple[str, str]]:
+    lines: dict[str, int] = {}
     rows = []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, row in enumerate(file, 1):
-            if not row.strip():
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
                 continue
-            try:
-                value = json.loads(row)
-                query = str(value["_id"] if "_id" in value else value["id"]), value["text"]
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise ReadError(f"{path}:{number}", "needs the fields _id and text") from error
-            if not isinstance(query[1], str) or not query[1].strip() or not query[0] or re.search(r"\s", query[0]):
-                raise ReadError(f"{path}:{number}", "_id must be without blanks and text not empty")
-            rows.append(query)
+            id, text = _query(f"{path}:{number}", line)
+            if id in lines:
+                raise ReadError(f"{path}:{number}", f"the _id {id!r} is also on line {lines[id]}")
+            lines[id] = number
+            rows.append((id, text))
     if not rows:
         raise BadQuery(f"{path} holds no query")
     return rows
+
+
+def _query(where: str, line: bytes) -> tuple[str, str]:
+    try:
+        row = json.loads(line)
+        id, text = row["_id"] if "_id" in row else row["id"], row["text"]
+    except (ValueError, RecursionError) as error:
+        raise ReadError(where, f"is not JSON: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ReadError(where, "needs the fields _id and text") from error
+    if isinstance(id, bool) or not isinstance(id, str | int) or not str(id) or re.search(r"\s", str(id)):
+        raise ReadError(where, "_id must be text without blanks, or a whole number")
+    if not isinstance(text, str) or not text.strip():
+        raise ReadError(where, "text must be text, and not empty")
+    return _encodable(str(id)), _encodable(text)
+
+
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates, which no file can hold, as question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _run(collection: Any, template: Query, queries: Sequence[tuple[str, str]], out: Path, k: int) -> None:
     asked = [_with(template, text, k=k, by_document=True) for _, text in queries]
     temporary = out.with_name(f".{out.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file, show.progress() as report:
+        with temporary.open("w", encoding="utf-8", errors="replace") as file, show.progress() as report:
             for number, ((id, _), found) in enumerate(zip(queries, collection.search_many(asked), strict=True), 1):
                 for one in found:
                     # a TREC run separates its columns by blanks: those in a document's id are written as %20
@@ -114,5 +138,5 @@ def _run(collection: Any, template: Query, queries: Sequence[tuple[str, str]], o
     except OSError as error:
         raise StorageError(f"{out}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
-    show.note(f"{len(queries)} queries answered into {out}")
+        with suppress(OSError):
+            temporary.unlink()

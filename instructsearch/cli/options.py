@@ -1,11 +1,13 @@
 """Options that many commands share, and how a collection is opened from them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from instructsearch.errors import ViewMismatch
 
 if TYPE_CHECKING:
     from instructsearch.collection import Collection
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of collections that begin so."""
     from instructsearch.collection import names
 
     return [name for name in names(ctx.params.get("root")) if name.startswith(incomplete)]
@@ -48,7 +51,7 @@ def common(function: Function) -> Function:
 
 def collection(function: Function) -> Function:
     """Add -c/--collection and the options of `common`."""
-    option = click.option("-c", "--collection", "name", required=True, shell_complete=_complete, help="The collection.")
+    option = click.option("-c", "--collection", "name", required=True, shell_complete=complete, help="The collection.")
     return option(common(function))
 
 
@@ -67,5 +70,24 @@ def as_json(function: Function) -> Function:
 def opened(name: str, root: Path | None, device: str, embedder: str | None = None) -> "Collection":
     """Open a collection that is there."""
     from instructsearch.collection import Collection
+    from instructsearch.doctor import require
 
-    return Collection.open(name, root, device=device, embedder=embedder)
+    found = Collection.open(name, root, device=device, embedder=embedder)
+    require(device)
+    return found
+
+
+def refuse_other(collection: "Collection", embedder: str | None, views: Sequence[str] = ()) -> None:
+    """Refuse a model named by the user that made none of the views: it would be left aside in silence."""
+    if embedder is None:
+        return
+    from instructsearch.embed import Profile, find
+
+    rows = [row for row in collection.views() if not views or row.name in views]
+    profile = find(embedder)
+    if rows and all(Profile.from_dict(row.profile).fingerprint != profile.fingerprint for row in rows):
+        made = ", ".join(f"{row.name} with {row.profile.get('name', '?')!r}" for row in rows)
+        raise ViewMismatch(
+            f"--embedder {embedder} made no view asked for ({made}); leave it out, or add a view: index --view NEW or"
+            " views add"
+        )

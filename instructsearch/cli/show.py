@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,34 +18,58 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # seconds before a bar is shown: what is over by then needs none
 LINES = 3  # of a snippet
+_BLANK = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def line(value: dict[str, Any]) -> None:
     """Print one JSON object on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False, default=str)
+    click.echo(text)
 
 
 def note(text: str) -> None:
     """Print a line of log on stderr."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
+
+
+def plain(text: str) -> str:
+    """Return the text without control characters: what a document says must not command the terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _BLANK.sub(" ", text))
+
+
+def count(number: int, noun: str, many: str = "") -> str:
+    """Return the number with its noun: "1 file", "2,000 files"."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def hit(found: Hit, query: str, width: int) -> None:
     """Print one hit: where it is, then the part of its text that shares most words with the query."""
-    place = _home(found.document)
-    marks = [f"{name} {found.metadata[name]}" for name in ("page", "slide", "heading") if name in found.metadata]
-    title = found.title if found.title and found.title not in place else ""
+    place = plain(short(found.document))
+    marks = [
+        plain(f"{name} {found.metadata[name]}")
+        for name in ("page", "slide", "heading")
+        if name in found.metadata and found.metadata[name] != found.title
+    ]
+    title = plain(found.title) if found.title and found.title not in place else ""
     head = f"{found.rank:>3}  {click.style(place, bold=True)}"
     rest = "  ".join([*([title] if title else []), *marks, f"{found.start}-{found.end}", f"{found.score:.4f}"])
     click.echo(f"{head}  {click.style(rest, dim=True)}")
-    for text in _snippet(found.text, query, width - 5):
+    for text in _snippet(plain(found.text), query, width - 5):
         click.echo(f"     {_marked(text, query)}")
     click.echo()
 
 
-def _home(document: str) -> str:
-    here = f"{Path.cwd()}{os.sep}"
-    return document[len(here) :] if document.startswith(here) else document
+def short(path: str) -> str:
+    """Return a path as it reads from the current folder or the user's home; anything else as it is."""
+    for base, mark in ((os.path.abspath("."), ""), (os.path.expanduser("~"), f"~{os.sep}")):  # noqa: PTH111
+        if path.startswith(f"{base}{os.sep}"):
+            return mark + path[len(base) + 1 :]
+    return path
 
 
 def _words(query: str) -> set[str]:

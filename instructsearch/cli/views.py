@@ -1,13 +1,14 @@
-"""The `views` commands: add, list and drop ways of looking at the same documents."""
+"""The `views` commands: add, list, refresh and drop ways of looking at the same documents."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from instructsearch.cli import options, show
 
 
-@click.group("views", short_help="Add, list or drop views of a collection.")
+@click.group("views", short_help="Add, list, refresh or drop views of a collection.")
 def views_command() -> None:
     """A view is the collection's chunks embedded under one instruction. Add as many as there are questions to ask."""
 
@@ -51,7 +52,7 @@ def add(
     if as_json:
         show.line({"view": view, "embedded": done})
     else:
-        show.note(f"view {view}: {done:,} texts embedded")
+        show.note(f"view {view}: {show.count(done, 'text')} embedded")
 
 
 @views_command.command("list", short_help="Show the views and their instructions.")
@@ -66,12 +67,14 @@ def list_(name: str, root: Path | None, device: str, as_json: bool) -> None:
             described(row)
 
 
-def described(row: dict[str, object]) -> None:
+def described(row: dict[str, Any]) -> None:
     """Print one view."""
     state = "" if row["ready"] else "  (not finished: run views add again)"
-    click.echo(f"{row['view']}  {row['embedder']}, {row['vectors']:,} vectors, {row['index'] or 'no index'}{state}")
-    click.echo(f"    documents: {row['instruction'] or '(no instruction)'}")
-    click.echo(f"    queries:   {row['query_instruction'] or '(no instruction)'}")
+    index = f"index {row['index']}" if row["index"] else "no index yet"
+    vectors = show.count(row["vectors"], "vector")
+    click.echo(f"  {click.style(row['view'], bold=True)}: {row['embedder']}, {vectors}, {index}{state}")
+    click.echo(f"    documents: {show.plain(row['instruction']) or '(no instruction)'}")
+    click.echo(f"    queries:   {show.plain(row['query_instruction']) or '(no instruction)'}")
 
 
 @views_command.command("refresh", short_help="Make a view anew: a changed model, another index.")
@@ -94,7 +97,7 @@ def refresh(
     if as_json:
         show.line({"view": view, "embedded": done})
     else:
-        show.note(f"view {view}: {done:,} texts embedded")
+        show.note(f"view {view}: {show.count(done, 'text')} embedded")
 
 
 @views_command.command("drop", short_help="Forget a view.")

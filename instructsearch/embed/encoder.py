@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from instructsearch.embed.batches import Batch
+from instructsearch.embed.checks import check_at_load
 from instructsearch.embed.fused import fuse
 from instructsearch.embed.network import Network
 from instructsearch.embed.pooled import Pooled
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray
-from instructsearch.embed.checks import check_at_load
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadIndex, BadProfile
 from instructsearch.records import Role

@@ -18,8 +18,6 @@ import secrets
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from instructsearch.errors import BadIndex, CollectionDamaged, StorageError
+from instructsearch.durable import new_file
+from instructsearch.errors import BadIndex, CollectionDamaged
 from instructsearch.index.engine import describe
 from instructsearch.index.installed import faiss
 from instructsearch.index.spec import Spec
@@ -67,7 +66,7 @@ def save(folder: Path, index: Any, ids: IdArray, spec: Spec) -> IndexFile:
     digest = hashlib.sha256()
     size = 0
     head = b""
-    with _new_file(folder / name) as file:
+    with new_file(folder / name) as file:
 
         def put(data: bytes) -> int:
             nonlocal size, head
@@ -150,28 +149,3 @@ def _end(dim: int, rows: int, payload: int, spec: str, table: Any, head: Any) ->
         _MAGIC, _VERSION, dim, rows, payload, spec.encode("ascii", "replace"), zlib.crc32(table), zlib.crc32(head)
     )
     return (facts + _CRC.pack(zlib.crc32(facts))).ljust(_END_SIZE, b"\0")
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Any]:
-    """Yield a file to fill; give it its name, durably, when the body is done, and leave nothing when it is not."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except BaseException as error:
-        for left in (temporary, path):
-            with suppress(OSError):
-                left.unlink()
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise StorageError(f"{path.name} cannot be written to {path.parent}: {reason}") from error
-        raise

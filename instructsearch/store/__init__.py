@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructsearch.durable import sync_folder
 from instructsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound
 from instructsearch.store import seal
 from instructsearch.store.connection import DATABASE, connect, connect_writer, told, writer_lock
@@ -87,7 +88,7 @@ class Store:
                     writer.add_view(replace(view, ready=True))
             with told(folder):
                 making.rename(folder)
-                seal._sync(folder.parent)
+                sync_folder(folder.parent)
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
             raise

@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 
+from instructsearch.durable import sync_folder
 from instructsearch.store.connection import DATABASE
 
 SEAL = "collection.sum"
@@ -18,7 +19,7 @@ SEAL = "collection.sum"
 def break_seal(folder: Path) -> None:
     """Remove the seal, for good even if the power fails: the database is about to change."""
     (folder / SEAL).unlink(missing_ok=True)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def set_seal(folder: Path) -> None:
@@ -32,7 +33,7 @@ def set_seal(folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / SEAL)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def sealed(folder: Path) -> bool:
@@ -65,11 +66,3 @@ def broken(folder: Path) -> str | None:
 def _measure(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

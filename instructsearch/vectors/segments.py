@@ -22,7 +22,6 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +29,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from instructsearch.errors import BadVector, CollectionDamaged, StorageError
+from instructsearch.durable import new_file
+from instructsearch.errors import BadVector, CollectionDamaged
 from instructsearch.vectors.rows import CHUNK, Block, FloatArray, IdArray, gather, locate, sliced
 
 _MAGIC = b"ISVECTOR"
@@ -134,7 +134,7 @@ def _store(folder: Path, ids: IdArray, dim: int, parts: Iterator[FloatArray]) ->
     digest = hashlib.sha256()
     size = 0
     sums: list[int] = []
-    with _new_file(folder / name) as file:
+    with new_file(folder / name) as file:
 
         def put(data: Any) -> None:
             nonlocal size
@@ -152,31 +152,6 @@ def _store(folder: Path, ids: IdArray, dim: int, parts: Iterator[FloatArray]) ->
         put(table)
         put(_CRC.pack(zlib.crc32(table)))
     return Segment(name, len(ids), dim, size, digest.hexdigest())
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Any]:
-    """Yield a file to fill; give it its name, durably, when the body is done, and leave nothing when it is not."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except BaseException as error:
-        for left in (temporary, path):
-            with suppress(OSError):
-                left.unlink()
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise StorageError(f"{path.name} cannot be written to {path.parent}: {reason}") from error
-        raise
 
 
 # Opening and checking
