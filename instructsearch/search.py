@@ -70,8 +70,8 @@ def search(
 ) -> list[Found]:
     """Return the k best chunks, or the best chunk of each of the k best documents; fewer only when no more match.
 
-    A content counts for every chunk that shows it. Ties are broken by the contents' digests, and within one by
-    document key, so that the same corpus gives the same answer in whatever order it was indexed.
+    A content counts for every chunk that shows it. Ties are broken by document id, and within a document by place, so
+    that the same corpus gives the same answer in whatever order it was indexed.
     """
     depth = k if len(rankers) == 1 else max(k, FUSION_DEPTH)
     while True:
@@ -90,15 +90,14 @@ def _expand(
     tree: Tree | None,
     by_document: bool,
 ) -> list[Found]:
-    contents = [content for content, _, _ in fused]
-    shown = snapshot.showing(contents, k, tree, by_document=by_document)
-    digests = snapshot.digests(contents)
+    shown = snapshot.showing([content for content, _, _ in fused], k, tree, by_document=by_document)
+    entries = [(-score, one, ranks) for content, score, ranks in fused for one in shown.get(content, ())]
+    entries.sort(key=lambda entry: entry[:2])
     found = []
     documents = set()
-    for content, score, ranks in sorted(fused, key=lambda one: (-one[1], digests[one[0]])):
-        for chunk, document in shown.get(content, ()):
-            if by_document and document in documents:
-                continue
-            documents.add(document)
-            found.append(Found(chunk, score, ranks))
+    for negative, one, ranks in entries:
+        if by_document and one.document in documents:
+            continue
+        documents.add(one.document)
+        found.append(Found(one.chunk, -negative, ranks))
     return found

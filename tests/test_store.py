@@ -30,7 +30,7 @@ def keys(store, where):
     with store.snapshot() as snapshot:
         contents = snapshot.allowed(parse(where))
         shown = snapshot.showing(contents, 10, parse(where))
-        places = snapshot.places([chunk for pairs in shown.values() for chunk, _ in pairs])
+        places = snapshot.places([chunk for some in shown.values() for _, _, chunk in some])
         return sorted(place.document for place in places.values())
 
 

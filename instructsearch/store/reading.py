@@ -19,6 +19,7 @@ from instructsearch.store.rows import (
     Known,
     Place,
     SegmentRow,
+    Shown,
     Source,
     ViewRow,
     chunk_crc,
@@ -112,25 +113,25 @@ class Snapshot:
 
     def showing(
         self, contents: Sequence[int], most: int, tree: Tree | None = None, *, by_document: bool = False
-    ) -> dict[int, list[tuple[int, int]]]:
-        """Return for each content the (chunk, document id) that show it and pass the filter, at most `most` each.
+    ) -> dict[int, list[Shown]]:
+        """Return for each content the chunks that show it and pass the filter, at most `most` each.
 
         They come by document key and place in it. `by_document` counts documents, with the first such chunk of each.
         """
         sql, parameters = condition(tree)
         sql = sql.replace("{", "{{").replace("}", "}}")
-        each = ", c.document_id" if by_document else ", c.id"
+        each = "c.document_id" if by_document else "c.id"
         # beside a min(), SQLite takes the other columns from the row that has it
         ranked = (
-            "SELECT content_id, chunk, document_id FROM (SELECT c.content_id, c.id AS chunk, c.document_id,"
-            " min(c.ordinal), row_number() OVER (PARTITION BY c.content_id ORDER BY d.key, min(c.ordinal)) AS place"
+            "SELECT content_id, key, first, chunk FROM (SELECT c.content_id, d.key, min(c.ordinal) AS first, c.id AS chunk,"
+            " row_number() OVER (PARTITION BY c.content_id ORDER BY d.key, min(c.ordinal)) AS place"
             " FROM chunks c JOIN documents d ON d.id = c.document_id"
-            f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id{each})"
+            f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id, {each})"
             " WHERE place <= ? ORDER BY content_id, place"
         )
-        found: dict[int, list[tuple[int, int]]] = {}
-        for content, chunk, document in self._batched(ranked, contents, [*parameters, most]):
-            found.setdefault(content, []).append((chunk, document))
+        found: dict[int, list[Shown]] = {}
+        for content, *shown in self._batched(ranked, contents, [*parameters, most]):
+            found.setdefault(content, []).append(Shown(*shown))
         return found
 
     def digests(self, ids: Sequence[int]) -> dict[int, bytes]:

@@ -95,6 +95,14 @@ class Place(NamedTuple):
     metadata: dict[str, Any]
 
 
+class Shown(NamedTuple):
+    """A chunk that shows a content: the order of these is that of documents' keys and places, so they break ties."""
+
+    document: str
+    ordinal: int
+    chunk: int
+
+
 class Counts(NamedTuple):
     """How much a collection holds; `dead` contents wait for the next compact."""
 
