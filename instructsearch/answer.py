@@ -4,7 +4,6 @@ Joins views, models and the store's snapshot. Knows nothing of how documents cam
 """
 
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ class Answerer:
             if view.row.key != row.key:
                 raise ViewMismatch(f"view {row.name!r} was replaced while the query was embedded; ask again")
             rankers[row.name] = _dense(
-                view, vectors[(row.name, instruction_of(query, row), query.text)], allowed, state.dead, snapshot
+                view, vectors[(row.name, instruction_of(query, row), query.text)], allowed, state.dead
             )
         words = None if query.mode == "dense" else expression(query.text)
         if words is not None:
@@ -169,21 +168,10 @@ def _view(state: State, name: str) -> View:
     return state.views[name]
 
 
-def _dense(view: View, vector: FloatArray, allowed: IdArray | None, dead: IdArray, snapshot: Snapshot) -> Ranker:
-    denied = dead if len(dead) else None
-
+def _dense(view: View, vector: FloatArray, allowed: IdArray | None, dead: IdArray) -> Ranker:
     def ranker(depth: int) -> Ranked:
-        # equal scores rank by digest, so all that equal the last one wanted have to be there
-        most = depth + 1
-        while True:
-            ids, scores = view.search(vector, most, allowed=allowed, denied=denied)
-            ranked = [(id, score) for id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True) if id >= 0]
-            if len(ranked) < most or ranked[-1][1] < ranked[depth - 1][1]:
-                break
-            most *= 4
-        times = Counter(score for _, score in ranked)
-        digests = snapshot.digests([id for id, score in ranked if times[score] > 1])
-        return sorted(ranked, key=lambda one: (-one[1], digests.get(one[0], b"")))[:depth]
+        ids, scores = view.search(vector, depth, allowed=allowed, denied=dead if len(dead) else None)
+        return [(id, score) for id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True) if id >= 0]
 
     return ranker
 

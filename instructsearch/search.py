@@ -4,6 +4,7 @@ Pure functions over the rankers and the snapshot handed in. Knows ranks and scor
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,12 +76,23 @@ def search(
     """
     depth = k if len(rankers) == 1 else max(k, FUSION_DEPTH)
     while True:
-        lists = {name: ranker(depth) for name, ranker in rankers.items()}
+        lists = {name: _settled(snapshot, ranker, depth, tree) for name, ranker in rankers.items()}
         found = _expand(snapshot, fuse(lists), k, tree, by_document)
         exhausted = all(len(ranked) < depth for ranked in lists.values())
         if len(found) >= k or exhausted:
             return found[:k]
         depth *= 4
+
+
+def _settled(snapshot: Snapshot, ranker: Ranker, depth: int, tree: Tree | None) -> Ranked:
+    """Return the `depth` best of a ranker, equal scores in the order of the documents that show them first."""
+    most = depth + 1
+    # all that equal the last one wanted have to be there, or which of them is in would be chance
+    while len(found := ranker(most)) == most and found[-1][1] == found[depth - 1][1]:
+        most *= 4
+    times = Counter(score for _, score in found)
+    first = snapshot.showing([content for content, score in found if times[score] > 1], 1, tree)
+    return sorted(found, key=lambda one: (-one[1], first.get(one[0], [])))[:depth]
 
 
 def _expand(

@@ -100,13 +100,13 @@ class Snapshot:
         ]
 
     def match(self, expression: str, k: int, tree: Tree | None = None) -> list[tuple[int, float]]:
-        """Return the k best (content, score) of an FTS5 expression by BM25, larger scores first, ties by digest."""
+        """Return the k best (content, score) of an FTS5 expression by BM25, larger scores first."""
         sql, parameters = condition(tree)
         within = f" AND t.id IN (SELECT c.content_id FROM chunks c WHERE {sql})" if tree is not None else ""
         rows = self._all(
             f"SELECT t.id, -bm25(contents_fts, {TITLE_WEIGHT}, {TEXT_WEIGHT}) AS score FROM contents_fts"
             f" JOIN contents t ON t.id = contents_fts.rowid WHERE contents_fts MATCH ? AND t.state = 1{within}"
-            " ORDER BY score DESC, t.digest LIMIT ?",
+            " ORDER BY score DESC, t.id LIMIT ?",
             [expression, *parameters, k],
         )
         return [(row[0], row[1]) for row in rows]
@@ -123,7 +123,8 @@ class Snapshot:
         each = "c.document_id" if by_document else "c.id"
         # beside a min(), SQLite takes the other columns from the row that has it
         ranked = (
-            "SELECT content_id, key, first, chunk FROM (SELECT c.content_id, d.key, min(c.ordinal) AS first, c.id AS chunk,"
+            "SELECT content_id, key, first, chunk FROM ("
+            "SELECT c.content_id, d.key, min(c.ordinal) AS first, c.id AS chunk,"
             " row_number() OVER (PARTITION BY c.content_id ORDER BY d.key, min(c.ordinal)) AS place"
             " FROM chunks c JOIN documents d ON d.id = c.document_id"
             f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id, {each})"
@@ -133,10 +134,6 @@ class Snapshot:
         for content, *shown in self._batched(ranked, contents, [*parameters, most]):
             found.setdefault(content, []).append(Shown(*shown))
         return found
-
-    def digests(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """Return the digests of contents: an order that is the same however the corpus came in."""
-        return dict(self._batched("SELECT id, digest FROM contents WHERE id IN ({})", ids))
 
     def lengths(self, ids: Sequence[int]) -> dict[int, int]:
         """Return how many characters each content has, its context line included."""
