@@ -34,21 +34,22 @@ SHARES = """
 import json, sys, time
 from instructsearch import Collection
 from instructsearch.embed.encoder import Encoder
-spent = 0.0
+spent, inside = 0.0, False
+def outermost(call, *a, **k):
+    global spent, inside
+    if inside:
+        return call(*a, **k)
+    inside, t = True, time.monotonic()
+    try: return call(*a, **k)
+    finally: spent, inside = spent + time.monotonic() - t, False
 encode = Encoder.encode
 def timed(self, *a, **k):
-    global spent
-    t = time.monotonic()
-    try: return encode(self, *a, **k)
-    finally: spent += time.monotonic() - t
+    return outermost(encode, self, *a, **k)
 Encoder.encode = timed
 from instructsearch import embed
 load = embed.load
 def timed_load(*a, **k):
-    global spent
-    t = time.monotonic()
-    try: return load(*a, **k)
-    finally: spent += time.monotonic() - t
+    return outermost(load, *a, **k)
 embed.load = timed_load
 started = time.monotonic()
 made = Collection.create("docs", sys.argv[1])

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from instructsearch.errors import CollectionDamaged
 from instructsearch.filters import Tree
 from instructsearch.store import Snapshot
 
@@ -103,7 +104,9 @@ def _expand(
     by_document: bool,
 ) -> list[Found]:
     shown = snapshot.showing([content for content, _, _ in fused], k, tree, by_document=by_document)
-    entries = [(-score, one, ranks) for content, score, ranks in fused for one in shown.get(content, ())]
+    if unshown := [content for content, _, _ in fused if content not in shown]:
+        raise CollectionDamaged(f"no chunk shows content {unshown[0]}, which was found; run check --repair")
+    entries = [(-score, one, ranks) for content, score, ranks in fused for one in shown[content]]
     entries.sort(key=lambda entry: entry[:2])
     found = []
     documents = set()

@@ -35,7 +35,9 @@ def place(tmp_path_factory):
 
 def run(command, place):
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(["sh", "-c", command], cwd=place, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        ["sh", "-c", command], cwd=place, env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_every_command_shown_runs_and_finds_what_it_should(place):
@@ -75,7 +77,9 @@ def test_every_command_has_help_and_an_example(words):
 def test_every_option_says_what_it_does():
     for words, command in readme.commands():
         for option in command.params:
-            assert option.param_type_name == "argument" or option.help or option.name == "role", f"{words} {option.name}"
+            assert option.param_type_name == "argument" or option.help or option.name == "role", (
+                f"{words} {option.name}"
+            )
 
 
 def test_the_readme_names_what_can_be_typed_and_nothing_else():

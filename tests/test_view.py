@@ -240,7 +240,9 @@ def test_a_model_that_only_the_collection_names_is_not_loaded(owned, monkeypatch
     loaded = []
     load = embed.load
     monkeypatch.setattr(embed, "load", lambda *a, **o: (loaded.append(a), load(*a, **o))[1])
-    with pytest.raises(ViewMismatch, match=r"view 'default' was made with 'mine'.*only the collection names.*--embedder"):
+    with pytest.raises(
+        ViewMismatch, match=r"view 'default' was made with 'mine'.*only the collection names.*--embedder"
+    ):
         reopened(owned).search("red")
     with pytest.raises(ViewMismatch):
         reopened(owned).add([Document("new", "text")])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from instructsearch.durable import sync_folder
 from instructsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound
 from instructsearch.store import seal
-from instructsearch.store.connection import DATABASE, connect, connect_writer, told, writer_lock
+from instructsearch.store.connection import DATABASE, connect, connect_writer, told, told_of_rows, writer_lock
 from instructsearch.store.reading import Snapshot
 from instructsearch.store.rows import (
     Counts,
@@ -62,7 +62,9 @@ class Store:
             raise CollectionNotFound(f"no collection at {folder}; make one with: instructsearch index PATH -c NAME")
         self.folder = folder
         self._local = threading.local()
-        if self._pending():
+        with self.snapshot() as snapshot:
+            pending = _pending(folder, snapshot._connection)
+        if pending:
             with self.writing():
                 pass
 
@@ -82,7 +84,7 @@ class Store:
         try:
             with told(folder):
                 connect_writer(making, create=True).close()
-            with cls._writer(making) as writer:
+            with cls._writer(making, new=True) as writer:
                 writer.set_facts(facts)
                 if view is not None:
                     writer.add_view(replace(view, ready=True))
@@ -93,10 +95,6 @@ class Store:
             shutil.rmtree(making, ignore_errors=True)
             raise
         return cls(folder)
-
-    def _pending(self) -> bool:
-        with self.snapshot() as snapshot:
-            return bool(_pending(self.folder, snapshot._connection))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -137,7 +135,7 @@ class Store:
 
     @staticmethod
     @contextmanager
-    def _writer(folder: Path) -> Iterator["Writer"]:
+    def _writer(folder: Path, *, new: bool = False) -> Iterator["Writer"]:
         # imported here: searching a collection needs no sqlite_utils
         from instructsearch.store.migrate import migrate
         from instructsearch.store.writing import Writer
@@ -148,11 +146,12 @@ class Store:
             try:
                 writer = Writer(folder, connection)
                 with told(folder / DATABASE):
-                    if _pending(folder, connection):
+                    if new or _pending(folder, connection):
                         seal.break_seal(folder)
                         writer.changed = True
                         migrate(connection)
-                yield writer
+                with told_of_rows(folder / DATABASE):
+                    yield writer
             finally:
                 connection.close()
                 if writer.changed or not seal.sealed(folder):
@@ -163,7 +162,7 @@ class Store:
 def _pending(folder: Path, connection: sqlite3.Connection) -> set[str]:
     """Return the migration steps that the database still lacks."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone() is None:
-        return set(STEPS)
+        raise CollectionDamaged(f"{folder / DATABASE} holds no tables; restore it from an export or a copy")
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise CollectionDamaged(f"{folder / DATABASE} is not a collection of instructsearch")
     sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'instructsearch'"

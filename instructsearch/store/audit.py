@@ -32,7 +32,7 @@ def problems(folder: Path, snapshot: Snapshot) -> tuple[list[tuple[str, str]], l
         contents, chunks = altered(snapshot)
         damage += [(DATABASE, f"the text of content {id} is not what was stored") for id in contents]
         damage += [(DATABASE, f"chunk {id} is not what was stored") for id in chunks]
-    except (sqlite3.DatabaseError, ValueError) as error:
+    except (sqlite3.DatabaseError, ValueError, CollectionDamaged) as error:
         damage.append((DATABASE, str(error)))
     return damage, notes
 

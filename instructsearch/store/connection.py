@@ -7,6 +7,7 @@ survives power loss.
 """
 
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -30,6 +31,16 @@ def told(path: Path) -> Iterator[None]:
         CollectionDamaged: the file is not a database, or not whole.
     """
     try:
+        with told_of_rows(path):
+            yield
+    except OSError as error:
+        raise StorageError(f"{error.filename or path}: {error.strerror or error}; nothing was changed") from error
+
+
+@contextmanager
+def told_of_rows(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, and those of rows that do not hold what they should; as `told` does."""
+    try:
         yield
     except sqlite3.OperationalError as error:
         reason = str(error)
@@ -40,8 +51,9 @@ def told(path: Path) -> Iterator[None]:
         raise CollectionDamaged(f"{path}: {reason}; run check") from error
     except sqlite3.DatabaseError as error:
         raise CollectionDamaged(f"{path}: {error}; run check --repair, or restore it from an export") from error
-    except OSError as error:
-        raise StorageError(f"{error.filename or path}: {error.strerror or error}; nothing was changed") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        # of a row's bytes, of its JSON, or of SQLite's own message about a damaged schema
+        raise CollectionDamaged(f"{path}: a row was altered ({error}); run check") from error
 
 
 def connect(folder: Path) -> sqlite3.Connection:

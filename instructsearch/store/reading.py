@@ -126,12 +126,14 @@ class Snapshot:
             "SELECT content_id, key, first, chunk FROM ("
             "SELECT c.content_id, d.key, min(c.ordinal) AS first, c.id AS chunk,"
             " row_number() OVER (PARTITION BY c.content_id ORDER BY d.key, min(c.ordinal)) AS place"
-            " FROM chunks c JOIN documents d ON d.id = c.document_id"
+            " FROM chunks c LEFT JOIN documents d ON d.id = c.document_id"
             f" WHERE c.content_id IN ({{}}) AND {sql} GROUP BY c.content_id, {each})"
             " WHERE place <= ? ORDER BY content_id, place"
         )
         found: dict[int, list[Shown]] = {}
         for content, *shown in self._batched(ranked, contents, [*parameters, most]):
+            if shown[0] is None:
+                raise CollectionDamaged(f"the document of chunk {shown[2]} is not found; run check --repair")
             found.setdefault(content, []).append(Shown(*shown))
         return found
 
@@ -180,6 +182,9 @@ class Snapshot:
                 raise CollectionDamaged(f"chunk {place.chunk} is not what was stored; run check --repair")
             facts = _file_facts(place.source, row[15], row[16])
             found[place.chunk] = place._replace(metadata={**facts, **json.loads(row[11]), **json.loads(row[10])})
+        if len(found) < len(set(chunks)):
+            lost = next(chunk for chunk in chunks if chunk not in found)
+            raise CollectionDamaged(f"the rows of chunk {lost} are not found; run check --repair")
         return found
 
     def chunks(self, after: int = 0) -> Iterator[Place]:
