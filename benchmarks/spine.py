@@ -2,7 +2,7 @@
 
     python benchmarks/spine.py FOLDER [--searches 7]
 
-Every figure is of whole processes of the installed command, but for the shares of the first run, which are read from the
+Every figure is of whole processes of the command, but for the shares of the first run, which are read from the
 library inside one.
 """
 
@@ -88,7 +88,7 @@ def main() -> None:
         first = json.loads(out.splitlines()[-1])
         outside = 1 - first["embed"] / first["wall"]
         print(
-            f"first index      {first['wall']:7.1f} s, of it not embedding {outside:.1%}, peak {first['peak_mb']:.0f} MB"
+            f"first index      {first['wall']:7.1f} s, not embedding {outside:.1%} of it, peak {first['peak_mb']:.0f} MB"
         )
         print(f"                 {first['documents']}, {first['chunks']} chunks, without text: {first['empty']}")
         unchanged = [index(root, folder) for _ in range(3)]

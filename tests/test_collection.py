@@ -1,4 +1,4 @@
-"""What a collection answers: filters and deletes that hold in every index, fusion, refusals, readers beside a writer."""
+"""What a collection answers: filters and deletes that hold in every index, fusion, refusals, readers and a writer."""
 
 import math
 import random

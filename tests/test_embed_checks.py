@@ -9,9 +9,9 @@ import torch
 from tiny_models import tiny_bert
 
 from instructsearch import embed
+from instructsearch.embed.checks import Check, selfcheck
 from instructsearch.embed.encoder import Encoder
 from instructsearch.embed.pooled import Pooled
-from instructsearch.embed.checks import Check, selfcheck
 from instructsearch.errors import ModelDamaged
 
 

@@ -83,7 +83,7 @@ def test_a_renamed_file_embeds_nothing_and_leaves_no_stale_hit(collection, docs,
     assert fates(report) == {"added": 1, "unchanged": 2, "deleted": 1}
     assert (report.embedded, embedded) == ({"default": 0}, [])
     assert found(collection, "zebra") == [str(docs / "horse.txt")]
-    assert [hit.document for hit in collection.search("zebra", mode="dense", k=3)][0] == str(docs / "horse.txt")
+    assert collection.search("zebra", mode="dense", k=3)[0].document == str(docs / "horse.txt")
     assert keys(collection) == sorted(str(path) for path in docs.iterdir())
 
 

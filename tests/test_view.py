@@ -1,4 +1,4 @@
-"""Views: made of the stored chunks, added and dropped and made anew singly, and refused by name where they do not fit."""
+"""Views: made of the stored chunks, added, dropped and made anew singly, refused by name where they do not fit."""
 
 import shutil
 
