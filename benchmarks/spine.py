@@ -87,9 +87,7 @@ def main() -> None:
         _, out = timed([sys.executable, "-c", SHARES, str(root), str(folder)])
         first = json.loads(out.splitlines()[-1])
         outside = 1 - first["embed"] / first["wall"]
-        print(
-            f"first index      {first['wall']:7.1f} s, not embedding {outside:.1%} of it, peak {first['peak_mb']:.0f} MB"
-        )
+        print(f"first index      {first['wall']:7.1f} s, not embedding {outside:.1%}, peak {first['peak_mb']:.0f} MB")
         print(f"                 {first['documents']}, {first['chunks']} chunks, without text: {first['empty']}")
         unchanged = [index(root, folder) for _ in range(3)]
         print(f"unchanged        {statistics.median(s for s, _ in unchanged):7.2f} s, {unchanged[0][1]['documents']}")
