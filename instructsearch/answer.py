@@ -178,6 +178,10 @@ def _dense(view: View, vector: FloatArray, allowed: IdArray | None, dead: IdArra
 
 def _hits(snapshot: Snapshot, query: Query, rows: Sequence[ViewRow], found: Sequence[Found], device: str) -> list[Hit]:
     places = snapshot.places([one.chunk for one in found])
+    for one in found:
+        # an altered index of the database may lead to a chunk of another text, whose score this is not
+        if places[one.chunk].content != one.content:
+            raise CollectionDamaged(f"chunk {one.chunk} does not show what was found; run check --repair")
     both: Mapping[str, Mapping[str, str]] = {
         row.name: {"document": row.instruction, "query": instruction_of(query, row)} for row in rows
     }

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from instructsearch.errors import CollectionDamaged
 from instructsearch.filters import Tree
 from instructsearch.store import Snapshot
 
@@ -31,9 +30,10 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A chunk in the answer: its score and its rank in each list that found its content."""
+    """A chunk in the answer: the content it was found by, its score, and its rank in each list that found that."""
 
     chunk: int
+    content: int
     score: float
     ranks: Mapping[str, int]
 
@@ -104,15 +104,13 @@ def _expand(
     by_document: bool,
 ) -> list[Found]:
     shown = snapshot.showing([content for content, _, _ in fused], k, tree, by_document=by_document)
-    if unshown := [content for content, _, _ in fused if content not in shown]:
-        raise CollectionDamaged(f"no chunk shows content {unshown[0]}, which was found; run check --repair")
-    entries = [(-score, one, ranks) for content, score, ranks in fused for one in shown[content]]
+    entries = [(-score, one, content, ranks) for content, score, ranks in fused for one in shown.get(content, ())]
     entries.sort(key=lambda entry: entry[:2])
     found = []
     documents = set()
-    for negative, one, ranks in entries:
+    for negative, one, content, ranks in entries:
         if by_document and one.document in documents:
             continue
         documents.add(one.document)
-        found.append(Found(one.chunk, -negative, ranks))
+        found.append(Found(one.chunk, content, -negative, ranks))
     return found

@@ -5,6 +5,7 @@ Knows files and rows of a collection, not queries or models; embedding again is 
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,16 +90,26 @@ def listed(folder: Path, snapshot: Snapshot) -> set[Path]:
 
 
 def sweep(folder: Path, writer: Writer) -> None:
-    """Remove the files that the database does not list: what a killed or finished writer left."""
+    """Remove the files that the database does not list: what a killed or finished writer left.
+
+    What cannot be removed stays until the next time: nothing reads it.
+    """
     keep = listed(folder, writer)
     views = {folder_of(folder, row.key) for row in writer.views()}
-    for place in (folder / "views").iterdir():
-        if place not in views:
-            shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
-            continue
-        for path in place.iterdir():
-            if path not in keep:
+    places = _inside(folder / "views")
+    for path in [*places - views, *(each for place in views & places for each in _inside(place) - keep)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
                 path.unlink()
+
+
+def _inside(folder: Path) -> set[Path]:
+    try:
+        return set(folder.iterdir())
+    except OSError:
+        return set()
 
 
 def refresh(folder: Path, writer: Writer, *, device: str, progress: Progress) -> None:

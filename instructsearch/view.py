@@ -3,6 +3,7 @@
 The only place where vectors meet rows. Knows ids and files, not texts, models or queries.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 LOOSE_ROWS = 4096
 LOOSE_SHARE = 0.25
 SEGMENT_ROWS = 1_000_000  # most rows of a segment that compacting writes
+_KEY = re.compile(r"[0-9a-f]{64}")
 KEY_LENGTH = 12  # digits of the key that name the view's folder
 
 
 def folder_of(collection: Path, key: str) -> Path:
-    """Return the folder of a view's files."""
+    """Return the folder of a view's files.
+
+    Raises:
+        CollectionDamaged: the key is none; a name from a stranger's database must not lead out of the collection.
+    """
+    if not _KEY.fullmatch(key):
+        raise CollectionDamaged(f"{collection.name}: {key[:80]!r} is not the key of a view; run check")
     return collection / "views" / key[:KEY_LENGTH]
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from instructsearch.durable import sync_folder
 from instructsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound
 from instructsearch.store import seal
-from instructsearch.store.connection import DATABASE, connect, connect_writer, told, told_of_rows, writer_lock
+from instructsearch.store.connection import DATABASE, connect, connect_writer, told, writer_lock
 from instructsearch.store.reading import Snapshot
 from instructsearch.store.rows import (
     Counts,
@@ -62,9 +62,7 @@ class Store:
             raise CollectionNotFound(f"no collection at {folder}; make one with: instructsearch index PATH -c NAME")
         self.folder = folder
         self._local = threading.local()
-        with self.snapshot() as snapshot:
-            pending = _pending(folder, snapshot._connection)
-        if pending:
+        if self._pending():
             with self.writing():
                 pass
 
@@ -96,6 +94,10 @@ class Store:
             raise
         return cls(folder)
 
+    def _pending(self) -> bool:
+        with self.snapshot() as snapshot:
+            return bool(_pending(self.folder, snapshot._connection))
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Give questions that are all answered from one committed state. Keep it short: a commit waits for it."""
@@ -104,6 +106,11 @@ class Store:
             connection.execute("BEGIN")
             try:
                 yield Snapshot(connection)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                # a flipped bit can bring about what no row that was written can: then that is the error to tell
+                if why := seal.broken(self.folder):
+                    raise CollectionDamaged(f"{self.folder}: {why}; run check") from error
+                raise
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -146,12 +153,11 @@ class Store:
             try:
                 writer = Writer(folder, connection)
                 with told(folder / DATABASE):
-                    if new or _pending(folder, connection):
+                    if _pending(folder, connection, new=new):
                         seal.break_seal(folder)
                         writer.changed = True
                         migrate(connection)
-                with told_of_rows(folder / DATABASE):
-                    yield writer
+                yield writer
             finally:
                 connection.close()
                 if writer.changed or not seal.sealed(folder):
@@ -159,14 +165,19 @@ class Store:
                         seal.set_seal(folder)
 
 
-def _pending(folder: Path, connection: sqlite3.Connection) -> set[str]:
+def _pending(folder: Path, connection: sqlite3.Connection, *, new: bool = False) -> set[str]:
     """Return the migration steps that the database still lacks."""
+    if new:
+        return set(STEPS)
+    # a database cut to nothing is an empty one to SQLite: it must not be taken for one to begin with
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone() is None:
-        raise CollectionDamaged(f"{folder / DATABASE} holds no tables; restore it from an export or a copy")
+        raise CollectionDamaged(f"{folder / DATABASE} holds no tables; restore it from an export")
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise CollectionDamaged(f"{folder / DATABASE} is not a collection of instructsearch")
     sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'instructsearch'"
     applied = {row[0] for row in connection.execute(sql)}
+    if not applied:
+        raise CollectionDamaged(f"{folder / DATABASE} does not say how it was made; restore it from an export")
     if applied - set(STEPS):
         newer = ", ".join(sorted(applied - set(STEPS)))
         raise CollectionDamaged(f"{folder.name} was made by a newer instructsearch ({newer}); upgrade this one")

@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from instructsearch.store.writing import Writer
 
 INTERRUPTED = "the last writer was interrupted: every row was checked by itself, and the next write seals them again"
+_SHOWN = "EXISTS (SELECT 1 FROM chunks WHERE chunks.content_id = contents.id)"
 
 
 def problems(folder: Path, snapshot: Snapshot) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the damage found, as (what, why), and notes that are no damage."""
     damage: list[tuple[str, str]] = []
     notes: list[str] = []
-    if not seal.sealed(folder):
-        notes.append(INTERRUPTED)
-    elif why := seal.broken(folder):
-        damage.append((why.split(" ", 1)[0], why))
     ask = snapshot._connection.execute
     try:
         damage += [(DATABASE, row[0]) for row in ask("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        # looked at only now: since the first question a commit waits, so that seal and database belong together
+        if not seal.sealed(folder):
+            notes.append(INTERRUPTED)
+        elif why := seal.broken(folder):
+            damage.append((why.split(" ", 1)[0], why))
         damage += [(DATABASE, f"a row of {row[0]} points nowhere") for row in ask("PRAGMA foreign_key_check")]
         contents, chunks = altered(snapshot)
         damage += [(DATABASE, f"the text of content {id} is not what was stored") for id in contents]
         damage += [(DATABASE, f"chunk {id} is not what was stored") for id in chunks]
-    except (sqlite3.DatabaseError, ValueError, CollectionDamaged) as error:
+        unlike = ask(f"SELECT id FROM contents WHERE (state = 1) <> {_SHOWN}")
+        damage += [(DATABASE, f"content {row[0]} is shown and not searched, or the reverse") for row in unlike]
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        if "locked" in str(error):
+            raise
         damage.append((DATABASE, str(error)))
     return damage, notes
 
@@ -54,14 +60,15 @@ def altered(snapshot: Snapshot) -> tuple[list[int], list[int]]:
 def _proves(stored: bytes, context: bytes, text: bytes) -> bool:
     try:
         return digest(context.decode("utf-8", "surrogatepass"), text.decode("utf-8", "surrogatepass")) == stored
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, AttributeError):
+        # altered in a byte, or to a null
         return False
 
 
 def _whole(snapshot: Snapshot, chunks: list[int]) -> bool:
     try:
         return len(snapshot.places(chunks)) == len(chunks)
-    except (CollectionDamaged, sqlite3.DatabaseError, ValueError):
+    except (CollectionDamaged, sqlite3.DatabaseError, ValueError, TypeError):
         return False
 
 
@@ -76,15 +83,14 @@ def mend(writer: "Writer") -> int:
         documents = {row[0] for id in chunks for row in run("SELECT document_id FROM chunks WHERE id = ?", [id])}
         for id in contents:
             documents |= {row[0] for row in run("SELECT document_id FROM chunks WHERE content_id = ?", [id])}
-            # the row stays, dead, so that its vectors stay denied; under a digest that no text will ever have
-            run("UPDATE contents SET state = 0, digest = ? WHERE id = ?", [secrets.token_bytes(32), id])
+            # the row stays, dead, so that its vectors stay denied; as a text that no document will ever have
+            lost = f"lost {secrets.token_hex(16)}"
+            values = [digest("", lost), lost, id]
+            run("UPDATE contents SET state = 0, digest = ?, context = '', text = ? WHERE id = ?", values)
         for id in documents:
             run("UPDATE sources SET sha256 = '' WHERE id = (SELECT source_id FROM documents WHERE id = ?)", [id])
             run("DELETE FROM documents WHERE id = ?", [id])
-        run(
-            "UPDATE contents SET state = 0 WHERE state > 1 OR state = 1"
-            " AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.content_id = contents.id)"
-        )
+        run(f"UPDATE contents SET state = {_SHOWN} WHERE state <> {_SHOWN}")
         run("INSERT INTO contents_fts(contents_fts) VALUES ('rebuild')")
         writer.generation_of("repair")
     return len(documents)

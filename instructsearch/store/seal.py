@@ -7,13 +7,16 @@ database; it costs one pass over the database per writing command.
 
 import hashlib
 import json
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from instructsearch.durable import sync_folder
 from instructsearch.store.connection import DATABASE
 
 SEAL = "collection.sum"
+log = logging.getLogger("instructsearch.store")
 
 
 def break_seal(folder: Path) -> None:
@@ -23,17 +26,28 @@ def break_seal(folder: Path) -> None:
 
 
 def set_seal(folder: Path) -> None:
-    """Write the seal of the database as it stands."""
-    size, digest = _measure(folder / DATABASE)
-    body = json.dumps({"size": size, "sha256": digest})
-    line = json.dumps({"seal": body, "sha256": hashlib.sha256(body.encode()).hexdigest()}) + "\n"
+    """Write the seal of the database as it stands; where the disk refuses, log that and leave none.
+
+    What was committed is in by now, so a full disk here is no reason to call the change off. Nor is there one where a
+    commit failed half-way: its journal is rolled back by whoever opens the database next, and that changes it.
+    """
+    if (folder / f"{DATABASE}-journal").exists():
+        return
     temporary = folder / f"{SEAL}.tmp"
-    with temporary.open("w", encoding="ascii") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / SEAL)
-    sync_folder(folder)
+    try:
+        size, digest = _measure(folder / DATABASE)
+        body = json.dumps({"size": size, "sha256": digest})
+        line = json.dumps({"seal": body, "sha256": hashlib.sha256(body.encode()).hexdigest()}) + "\n"
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / SEAL)
+        sync_folder(folder)
+    except OSError as error:
+        log.warning("%s: the database could not be sealed (%s); the next write seals it", folder, error.strerror)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sealed(folder: Path) -> bool:
@@ -43,7 +57,11 @@ def sealed(folder: Path) -> bool:
 
 def broken(folder: Path) -> str | None:
     """Return why the database or its seal is not as it was sealed, or None."""
-    raw = (folder / SEAL).read_bytes()
+    try:
+        raw = (folder / SEAL).read_bytes()
+    except FileNotFoundError:
+        # a writer that has just begun took it away
+        return None
     try:
         outer = json.loads(raw)
         body = outer["seal"]
