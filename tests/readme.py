@@ -25,7 +25,9 @@ def commands():
 
 
 def help_of(words, command):
-    context = click.Context(command, info_name=f"instructsearch {words}", terminal_width=100, max_content_width=100)
+    # beneath the real parent: a command keeps the names of its help option from whoever asked first
+    parent = click.Context(group, info_name="instructsearch", **group.context_settings)
+    context = click.Context(command, parent=parent, info_name=words, terminal_width=100, max_content_width=100)
     return command.get_help(context)
 
 
