@@ -34,7 +34,9 @@ ARROWS = {
     "answer": {"errors", "records", "filters", "store", "vectors", "view", "search", "fit", "embed"},
     "sync": {"errors", "records", "readers", "chunking", "store"},
     "upkeep": {"errors", "records", "store", "view"},
-    "transfer": {"errors", "durable", "records", "store", "vectors", "view", "upkeep"},
+    "transfer": {
+        *("errors", "durable", "records", "chunking", "store", "search", "fit", "vectors", "view", "upkeep"),
+    },
     "editor": {
         *("errors", "records", "embed", "readers", "chunking", "store", "view", "fit", "fill", "sync", "upkeep"),
     },
