@@ -31,7 +31,7 @@ def set_seal(folder: Path) -> None:
     What was committed is in by now, so a full disk here is no reason to call the change off. Nor is there one where a
     commit failed half-way: its journal is rolled back by whoever opens the database next, and that changes it.
     """
-    if (folder / f"{DATABASE}-journal").exists():
+    if _hot(folder / f"{DATABASE}-journal"):
         return
     temporary = folder / f"{SEAL}.tmp"
     try:
@@ -48,6 +48,15 @@ def set_seal(folder: Path) -> None:
         log.warning("%s: the database could not be sealed (%s); the next write seals it", folder, error.strerror)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _hot(journal: Path) -> bool:
+    """Tell whether SQLite would roll a journal back; an empty one, left by an early kill, it would not."""
+    try:
+        with journal.open("rb") as file:
+            return file.read(1) not in (b"", b"\0")
+    except FileNotFoundError:
+        return False
 
 
 def sealed(folder: Path) -> bool:
