@@ -211,7 +211,7 @@ class Editor:
 
     def repair(self, progress: Progress | None) -> None:
         """Mend what a check finds."""
-        with self._store.writing() as writer:
+        with self._store.writing(mending=True) as writer:
             upkeep.mended(writer, upkeep.check(self._folder, writer))
             for row in writer.views():
                 if row.ready:

@@ -9,8 +9,6 @@ import json
 import math
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from instructsearch.chunking import Chunking
-from instructsearch.durable import sync_folder
+from instructsearch.durable import new_folder, sync_folder
 from instructsearch.errors import (
     BadIndex,
     BadQuery,
@@ -147,20 +145,14 @@ def import_(source: Path, folder: Path) -> None:
     if folder.exists():
         raise CollectionExists(f"{folder} is already there; drop it or import under another name")
     manifest = _manifest(source)
-    making = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.making"
     try:
-        with Store.create(making, manifest["facts"]).writing() as writer:
+        with new_folder(folder) as making, Store.furnish(making, manifest["facts"]).writing() as writer:
             restore(writer, {table: _lines(source / f"{table}.jsonl") for table in TABLES}, manifest["sequences"])
             for facts in manifest["views"]:
                 _view(source, making, writer, facts)
             refresh(making, writer, device="cpu", progress=lambda *_: None)
-        making.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException as error:
-        shutil.rmtree(making, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise StorageError(f"{folder}: {error.strerror or error}; nothing was imported") from error
-        raise
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror or error}; nothing was imported") from error
 
 
 def _view(source: Path, folder: Path, writer: "Writer", facts: dict[str, Any]) -> None:

@@ -93,11 +93,17 @@ def sweep(folder: Path, writer: Writer) -> None:
     """Remove the files that the database does not list: what a killed or finished writer left.
 
     What cannot be removed stays until the next time: nothing reads it.
+
+    Raises:
+        CollectionDamaged: there is something to remove, and the database that does not list it was altered.
     """
     keep = listed(folder, writer)
     views = {folder_of(folder, row.key) for row in writer.views()}
     places = _inside(folder / "views")
-    for path in [*places - views, *(each for place in views & places for each in _inside(place) - keep)]:
+    stray = [*places - views, *(each for place in views & places for each in _inside(place) - keep)]
+    if stray:
+        writer.prove()
+    for path in stray:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -158,6 +164,7 @@ def describe(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
 
 def compact(folder: Path, writer: Writer, *, device: str) -> None:
     """Fold every view's live vectors into few segments with a fresh index, and forget what nothing shows."""
+    writer.prove()
     live = np.array(writer.live(), np.int64)
     files: dict[int, tuple[list[SegmentRow], IndexRow | None]] = {}
     for row in writer.views():

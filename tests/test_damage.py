@@ -320,6 +320,37 @@ def alter(place, statement):
     database.close()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.add([Document("new", "a hippopotamus")]),
+        lambda c: c.delete(["4.txt", *keys(c)]),
+        lambda c: c.add_view("third", instruction="sort by teapot"),
+        lambda c: c.refresh_view("other"),
+        lambda c: c.drop_view("other"),
+        lambda c: c.compact(),
+    ],
+)
+def test_nothing_is_written_over_damage_that_only_the_seal_tells_of(place, change):
+    # no checksum of a row covers it, and a change would renew the seal
+    alter(place, "UPDATE views SET query_instruction = 'sort by zebrb' WHERE name = 'other'")
+    before = {path: path.read_bytes() for path in files(place, "*.*")}
+    with pytest.raises(CollectionDamaged, match="nothing was changed: run check --repair"):
+        change(reopened(place))
+    assert {path: path.read_bytes() for path in files(place, "*.*")} == before
+    assert reopened(place).repair().clean
+    change(reopened(place))
+    assert reopened(place).check().clean
+
+
+def test_no_file_is_swept_on_the_word_of_an_altered_database(place):
+    alter(place, "UPDATE segments SET name = 'seg-0.vec' WHERE rowid = (SELECT min(rowid) FROM segments)")
+    listed = files(place, "*.vec")
+    with pytest.raises(CollectionDamaged, match="run check --repair"):
+        reopened(place).add([])
+    assert files(place, "*.vec") == listed
+
+
 def test_a_database_that_cannot_be_mended_is_left_as_it_is(place):
     (path,) = files(place, "collection.db")
     cut = path.read_bytes()[: path.stat().st_size // 2]

@@ -4,8 +4,6 @@ The only part that talks SQL or imports sqlite_utils. Knows no vectors, models o
 """
 
 import os
-import secrets
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructsearch.durable import sync_folder
+from instructsearch.durable import new_folder
 from instructsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound
 from instructsearch.store import seal
 from instructsearch.store.connection import DATABASE, connect, connect_writer, told, writer_lock
@@ -76,22 +74,20 @@ class Store:
         """
         if folder.exists():
             raise CollectionExists(f"{folder} is already there")
-        making = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.making"
+        with told(folder), new_folder(folder) as making:
+            cls.furnish(making, facts, view)
+        return cls(folder)
+
+    @classmethod
+    def furnish(cls, folder: Path, facts: dict[str, Any], view: ViewRow | None = None) -> "Store":
+        """Put a new database, with its first view if given, into an empty folder that nobody reads yet."""
         with told(folder):
-            (making / "views").mkdir(parents=True)
-        try:
-            with told(folder):
-                connect_writer(making, create=True).close()
-            with cls._writer(making, new=True) as writer:
-                writer.set_facts(facts)
-                if view is not None:
-                    writer.add_view(replace(view, ready=True))
-            with told(folder):
-                making.rename(folder)
-                sync_folder(folder.parent)
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+            (folder / "views").mkdir()
+            connect_writer(folder, create=True).close()
+        with cls._writer(folder, new=True) as writer:
+            writer.set_facts(facts)
+            if view is not None:
+                writer.add_view(replace(view, ready=True))
         return cls(folder)
 
     def _pending(self) -> bool:
@@ -130,19 +126,21 @@ class Store:
         return status.st_dev, status.st_ino
 
     @contextmanager
-    def writing(self) -> Iterator["Writer"]:
+    def writing(self, *, mending: bool = False) -> Iterator["Writer"]:
         """Hold the single writer's place. On leaving, also by an error, the database is sealed again.
+
+        One who is `mending` may change a database that is not what was sealed; others are refused at the first change.
 
         Raises:
             CollectionBusy: another process holds it.
             StorageError: the disk is full or cannot be written.
         """
-        with self._writer(self.folder) as writer:
+        with self._writer(self.folder, mending=mending) as writer:
             yield writer
 
     @staticmethod
     @contextmanager
-    def _writer(folder: Path, *, new: bool = False) -> Iterator["Writer"]:
+    def _writer(folder: Path, *, new: bool = False, mending: bool = False) -> Iterator["Writer"]:
         # imported here: searching a collection needs no sqlite_utils
         from instructsearch.store.migrate import migrate
         from instructsearch.store.writing import Writer
@@ -151,9 +149,10 @@ class Store:
             with told(folder / DATABASE):
                 connection = connect_writer(folder)
             try:
-                writer = Writer(folder, connection)
+                writer = Writer(folder, connection, mending=mending)
                 with told(folder / DATABASE):
                     if _pending(folder, connection, new=new):
+                        writer.prove()
                         seal.break_seal(folder)
                         writer.changed = True
                         migrate(connection)

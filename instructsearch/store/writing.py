@@ -13,29 +13,48 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from instructsearch.errors import ViewExists
+from instructsearch.errors import CollectionDamaged, ViewExists
 from instructsearch.store.connection import told
 from instructsearch.store.reading import Snapshot
 from instructsearch.store.rows import IndexRow, SegmentRow, ViewRow
-from instructsearch.store.seal import break_seal
+from instructsearch.store.seal import break_seal, broken
 from instructsearch.store.staging import Change, Staging, to_json
 
 
 class Writer(Snapshot):
     """A writer's hand on the database; also answers every question of a Snapshot."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, mending: bool = False) -> None:
         super().__init__(connection)
         self.folder = folder
         self.changed = False
+        self._proven = mending
         self._db = Database(connection)
         self._staging = Staging(connection)
 
+    def prove(self) -> None:
+        """Compare the database with its seal, once, before anything is changed or removed on its word.
+
+        A change would renew the seal, and so hide for good what was altered before.
+
+        Raises:
+            CollectionDamaged: the database is not what was sealed, and this writer has not come to mend it.
+        """
+        if not self._proven and (why := broken(self.folder)):
+            raise CollectionDamaged(f"{self.folder}: {why}; nothing was changed: run check --repair")
+        self._proven = True
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold one transaction: all of it is kept, or none."""
+        """Hold one transaction: all of it is kept, or none.
+
+        Raises:
+            CollectionDamaged: as `prove`.
+            StorageError: the disk is full or cannot be written.
+        """
         with told(self.folder):
             if not self.changed:
+                self.prove()
                 break_seal(self.folder)
                 self.changed = True
             with self._db.atomic():
