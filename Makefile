@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ROOT   ?= indexes
 
-.PHONY: install run test test-slow test-gpu lint bench clean
+.PHONY: install run test test-slow test-mteb test-gpu lint bench clean
 
 install: $(VENV)/installed
 
@@ -33,6 +33,10 @@ test: $(VENV)/tested lint
 
 test-slow: $(VENV)/tested
 	$(BIN)/python -m pytest -q -m slow
+
+test-mteb: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu,test,mteb]'
+	$(BIN)/python -m pytest -q -m mteb
 
 test-gpu: $(VENV)/tested
 	$(BIN)/python -m pytest -q -m gpu

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructsearch import embed
-from instructsearch.answer import Answerer
+from instructsearch.answer import Answerer, Vectors
 from instructsearch.errors import BadQuery, TooLong
 from instructsearch.fit import DEFAULT_EMBEDDER, NAME, Models, new_view, remember
 from instructsearch.records import Document, Hit, Mode, Query
-from instructsearch.store import Store, ViewRow
+from instructsearch.store import Place, Store, ViewRow
+from instructsearch.store.documents import Stored
 
 if TYPE_CHECKING:
     from instructsearch.editor import Editor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_VIEW = "default"
 DEFAULT_CHUNK = 512  # tokens, where the model's window allows it
+HEADROOM = 64  # of these, left for the instructions of views that are added later
 
 
 def root_folder(root: str | Path | None = None) -> Path:
@@ -97,7 +99,8 @@ class Collection:
         room = models.load(profile, queries=True).room(instruction, "document")
         if chunk_tokens is not None and not 0 < chunk_tokens <= room:
             raise TooLong(f"chunks of {chunk_tokens} tokens do not fit: {profile.name} has room for {room}")
-        chunking = Chunking(tokens=chunk_tokens or min(room, DEFAULT_CHUNK), overlap=chunk_overlap)
+        most = max(room // 2, profile.max_tokens - HEADROOM) if profile.takes_instruction else room
+        chunking = Chunking(tokens=chunk_tokens or min(room, DEFAULT_CHUNK, most), overlap=chunk_overlap)
         row = new_view(profile, view, instruction, query_instruction, spec)
         facts = {"chunking": chunking.to_dict(), "tokenizer": profile.to_dict()}
         Store.create(folder, facts, row)
@@ -133,6 +136,8 @@ class Collection:
         mode: Mode = "hybrid",
         where: Mapping[str, Any] | None = None,
         by_document: bool = False,
+        rerank: str | None = None,
+        understand: bool = False,
     ) -> list[Hit]:
         """Return the k best hits, fewer only when no more match. Options as in `Query`, which may be given instead.
 
@@ -141,17 +146,52 @@ class Collection:
             ViewNotFound: no such view.
             ViewMismatch: the model at hand does not fit the view.
             CollectionDamaged: something about to be returned is not what was stored.
+            ModelError: the reranker named is not here, or cannot be loaded.
         """
         if isinstance(query, str):
             views = (view,) if isinstance(view, str) else tuple(view)
-            query = Query(query, instruction, views, k, mode, where, by_document)
+            query = Query(query, instruction, views, k, mode, where, by_document, rerank, understand)
         return next(self.search_many([query]))
 
     def search_many(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:
         """Yield the hits of each query; their texts are embedded together."""
         return self._answerer.answers(queries)
 
+    # --- what a view holds
+
+    def vectors(self, view: str, where: Mapping[str, Any] | None = None) -> Vectors:
+        """Return a view's vectors, of all chunks or of those that a filter allows, for reading only.
+
+        Raises:
+            BadFilter: the filter cannot be understood.
+            ViewNotFound: no such view, or it is not finished.
+            CollectionDamaged: a vector is not what was stored.
+        """
+        return self._answerer.vectors(view, where)
+
+    def passages(self, chunks: Sequence[int]) -> list[Place]:
+        """Return text, title, document, place and metadata of each of the chunks, in the order asked.
+
+        Raises:
+            BadQuery: one is not there, or no longer.
+            CollectionDamaged: one is not what was stored.
+        """
+        return self._answerer.passages(chunks)
+
     # --- documents
+
+    def documents(
+        self, keys: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None, texts: bool = True
+    ) -> Iterator[Stored]:
+        """Yield whole documents: of these keys, in that order, or all; those that are not there are left out.
+
+        A filter allows a document when it allows one of its passages. Without `texts` no passage is read.
+
+        Raises:
+            BadFilter: the filter cannot be understood.
+            CollectionDamaged: a row is not what was stored.
+        """
+        return self._answerer.documents(keys, where, texts=texts)
 
     def index(
         self,
@@ -232,6 +272,15 @@ class Collection:
         self._editor().drop_view(name)
 
     # --- care
+
+    def drop(self) -> None:
+        """Delete the collection with everything in it. There is no way back; the files that were indexed stay.
+
+        Raises:
+            CollectionBusy: somebody is writing to it.
+            StorageError: its folder cannot be removed.
+        """
+        self._store.remove()
 
     def compact(self, *, specs: Mapping[str, str] | None = None) -> None:
         """Fold each view's segments into one with a fresh index, and erase what was deleted.

@@ -23,6 +23,11 @@ about it; programming mistakes stay `ValueError` and `TypeError`.
     │   ├── BadQuery                a query that cannot be answered as asked
     │   ├── BadVector               NaN, infinity, or not of unit length
     │   └── TooLong                 a text or an instruction that the model's window cannot hold
+    ├── ServiceError                the HTTP service cannot start, or does not answer, as asked
+    │   ├── NotOffered              it offers no document, job or model of that name
+    │   ├── Overloaded              too much is waiting already
+    │   ├── TimedOut                the answer takes longer than it allows
+    │   └── TooMuch                 one request asks for more than it allows
     ├── StorageError                the disk is full or cannot be written
     ├── BadIndex                    an index spec or device that cannot be had
     ├── UnknownPlugin               no plugin of that kind and name
@@ -117,6 +122,26 @@ class BadVector(InputError):
 
 class TooLong(InputError):
     """A text or an instruction that the model's window cannot hold."""
+
+
+class ServiceError(InstructSearchError):
+    """The HTTP service cannot start, or does not answer, as asked."""
+
+
+class NotOffered(ServiceError):
+    """The service offers no document, job or model of that name."""
+
+
+class Overloaded(ServiceError):
+    """So much is waiting to be answered that more would only wait longer; ask again later."""
+
+
+class TimedOut(ServiceError):
+    """The answer takes longer than the service allows."""
+
+
+class TooMuch(ServiceError):
+    """One request asks for more than the service allows."""
 
 
 class StorageError(InstructSearchError):

@@ -1,8 +1,8 @@
-"""Filters on metadata: command-line expressions and operator dictionaries, checked and brought to one form.
+"""Filters on metadata and words: command-line expressions and operator dictionaries, checked and brought to one form.
 
-Knows the language of filters, not where metadata is stored. One form leaves here: a tree of `Compare`, `All`, `Either`
-and `Not`. A missing field satisfies `$ne`, `$nin` and `$exists: false` and nothing else, as in MongoDB, whose operators
-these are; Chroma, Pinecone and LangChain users know them.
+Knows the language of filters, not where metadata is stored. One form leaves here: a tree of `Compare`, `Contains`,
+`All`, `Either` and `Not`. A missing field satisfies `$ne`, `$nin` and `$exists: false` and nothing else, as in MongoDB,
+whose operators these are; Chroma, Pinecone and LangChain users know them, and Chroma's `$contains`.
 """
 
 import json
@@ -33,6 +33,13 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Contains:
+    """The passage, its title line included, holds these words side by side; inflected forms are the same word."""
+
+    phrase: str
+
+
+@dataclass(frozen=True, slots=True)
 class All:
     """Every part holds; with no part, always."""
 
@@ -53,7 +60,7 @@ class Not:
     part: "Tree"
 
 
-Tree = Compare | All | Either | Not
+Tree = Compare | Contains | All | Either | Not
 
 
 def expressions(written: Sequence[str]) -> dict[str, Any] | None:
@@ -96,6 +103,11 @@ def _value(written: str) -> Value:
     return written
 
 
+def readings(written: str) -> list[Value]:
+    """Return what a value written without quotes may mean: the text itself, and the number or truth it looks like."""
+    return list(dict.fromkeys([written, _value(written)]))
+
+
 def parse(where: Mapping[str, Any] | None) -> Tree | None:
     """Return the tree of an operator dictionary; None for None, and also for `{}`, which asks for nothing.
 
@@ -126,8 +138,12 @@ def _entry(key: Any, value: Any, depth: int) -> Tree:
         return All(parts) if key == "$and" else Either(parts)
     if key == "$not":
         return Not(_clause(value, depth + 1))
+    if key in ("$contains", "$not_contains"):
+        if not isinstance(value, str) or not re.search(r"\w", value):
+            raise BadFilter(f"{key} takes a text with at least one word, not {_shown(value)}")
+        return Contains(value) if key == "$contains" else Not(Contains(value))
     if key.startswith("$"):
-        raise BadFilter(f"no operator {key} between filters; use $and, $or or $not")
+        raise BadFilter(f"no operator {key} between filters; use $and, $or, $not, $contains or $not_contains")
     if '"' in key or "\0" in key:
         raise BadFilter(f"the field name {key!r} holds a character that a filter cannot name")
     if isinstance(value, Mapping):

@@ -20,7 +20,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "hash": "instructsearch.embed.hashed:HashEmbedder",
     },
     "readers": {},
-    "rerankers": {},
+    "rerankers": {
+        "causal": "instructsearch.rerank.verdict:CausalVerdict",
+        "cross": "instructsearch.rerank.cross:CrossEncoder",
+        "late": "instructsearch.rerank.late:LateInteraction",
+        "overlap": "instructsearch.rerank.overlap:OverlapReranker",
+        "seq2seq": "instructsearch.rerank.verdict:Seq2SeqVerdict",
+    },
 }
 _registered: dict[tuple[str, str], Any] = {}
 

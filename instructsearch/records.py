@@ -119,7 +119,8 @@ class Query:
 
     `instruction` None means the view's own query instruction, "" means none. `views` empty means the
     collection's first view. `where` is an operator dictionary; None means no filter. `k` counts chunks, or documents
-    when `by_document`.
+    when `by_document`. `rerank` names the reranker that puts the best candidates in a better order; None means none.
+    `understand` reads the text as a person's: quoted phrases, exclusions and `field:value`, as in `asking`.
     """
 
     text: str
@@ -129,6 +130,8 @@ class Query:
     mode: Mode = "hybrid"
     where: Mapping[str, Any] | None = None
     by_document: bool = False
+    rerank: str | None = None
+    understand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ class Hit:
     `document` is the given id or the path; `chunk` the chunk's id; `start` and `end` its characters in the document's
     text; `source` the file it came from; `view` the view, or views joined by "+", that ranked it, None for bm25
     alone; `instructions` gives for each of them what document and query were embedded under; `ranks` is its rank in
-    each list that was fused; `device` is what answered the dense part.
+    each list that was fused; `device` is what answered the dense part. `rerank`, where a reranker scored the passage,
+    has its `name`, its `score`, the `rank` before it, the `instruction` that it was given and whether it
+    `takes_instruction`.
     """
 
     rank: int
@@ -155,9 +160,10 @@ class Hit:
     instructions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     device: str = "cpu"
+    rerank: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the hit as plain JSON-ready data."""
+        """Return the hit as plain JSON-ready data; `rerank` is there where a reranker scored it."""
         return {
             "rank": self.rank,
             "score": self.score,
@@ -173,4 +179,5 @@ class Hit:
             "instructions": {view: dict(both) for view, both in self.instructions.items()},
             "ranks": dict(self.ranks),
             "device": self.device,
+            **({"rerank": dict(self.rerank)} if self.rerank is not None else {}),
         }

@@ -120,6 +120,24 @@ class View:
         """Tell whether the other stands for the same files and instructions."""
         return (self.row, self.segments, self.listed) == (other.row, other.segments, other.listed)
 
+    def matrix(self, ids: IdArray) -> FloatArray:
+        """Return the vectors (n, dim) of contents in the order asked, each proved against its checksum; read-only.
+
+        Where one segment holds just these rows side by side they are mapped, not copied.
+
+        Raises:
+            CollectionDamaged: one is missing, or not what was written.
+        """
+        if not len(ids):
+            return np.empty((0, self.row.dim), np.float32)
+        vectors.prove(ids, self.opened)
+        if len(self.opened) == 1:
+            held, rows = self.opened[0].block
+            start = int(np.searchsorted(held, ids[0]))
+            if np.array_equal(held[start : start + len(ids)], ids):
+                return rows[start : start + len(ids)]
+        return vectors.gather(ids, [segment.block for segment in self.opened])
+
     def missing(self, ids: Sequence[int]) -> IdArray:
         """Return those of `ids` that have no vector yet, in the order given."""
         return vectors.missing(np.asarray(ids, np.int64), [segment.block for segment in self.opened])

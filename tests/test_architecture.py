@@ -18,20 +18,28 @@ ARROWS = {
     "records": set(),
     "filters": {"errors"},
     "durable": {"errors"},
+    "asking": set(),
+    "evaluate": {"errors", "records"},
     "plugins": {"errors"},
     "readers": {"errors", "records", "plugins"},
     "chunking": {"errors", "records", "plugins"},
     "embed": {"errors", "records", "plugins"},
+    "rerank": {"errors", "records", "plugins", "embed"},
     "store": {"errors", "records", "filters", "durable"},
     "vectors": {"errors", "records", "durable"},
     "index": {"errors", "records", "durable"},
     "rows": {"errors", "records", "embed"},
+    "train": {"errors", "records", "durable", "embed"},
     "fit": {"errors", "records", "embed", "store", "search", "index"},
     "doctor": {"errors", "embed", "index"},
     "view": {"errors", "records", "store", "vectors", "index"},
+    "scan": {"errors", "fit", "store", "vectors", "view"},
     "fill": {"errors", "records", "store", "view", "vectors", "embed"},
     "search": {"errors", "records", "filters", "store"},
-    "answer": {"errors", "records", "filters", "store", "vectors", "view", "search", "fit", "embed"},
+    "answer": {
+        *("errors", "records", "filters", "asking", "store", "vectors", "view", "search", "fit", "embed", "rerank"),
+    },
+    "explore": {"errors"},
     "sync": {"errors", "records", "readers", "chunking", "store"},
     "upkeep": {"errors", "records", "store", "view"},
     "transfer": {
@@ -43,7 +51,11 @@ ARROWS = {
     "collection": {
         *("errors", "records", "embed", "chunking", "store", "fit", "answer", "editor", "upkeep", "transfer"),
     },
-    "cli": {"errors", "records", "filters", "plugins", "collection", "embed", "readers", "rows", "doctor", "fit"},
+    "cli": {
+        *("errors", "records", "filters", "plugins", "collection", "embed", "readers", "rows", "doctor", "fit"),
+        *("train", "evaluate", "scan", "explore", "rerank"),
+    },
+    "integrations": {"errors", "records", "collection", "embed"},
 }
 OWNERS = {"faiss": "index", "sqlite_utils": "store", "sqlite3": "store", "click": "cli", "rich": "cli"}
 EXCEPTIONS = {("sqlite3", "doctor")}  # doctor only asks for SQLite's version

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import break_weights, tiny_bert
 
 from instructsearch import embed
+from instructsearch.embed import backbone
 from instructsearch.embed.encoder import Encoder
 from instructsearch.errors import BadIndex, BadProfile, BadVector, ModelDamaged, TooLong
 
@@ -209,6 +210,15 @@ def test_bfloat16_stays_near_float32(tiny):
     exact, halved = (Encoder(tiny, device="cpu", precision=each) for each in ("float32", "bfloat16"))
     cosines = (exact.encode(TEXTS) * halved.encode(TEXTS)).sum(axis=1)
     assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize(("large", "told"), [(10, ["loading"]), (10**12, [])])
+def test_only_a_model_that_takes_a_while_says_that_it_is_being_loaded(folder, monkeypatch, caplog, large, told):
+    monkeypatch.setattr(backbone, "LARGE", large)
+    with caplog.at_level("INFO", "instructsearch.embed.loading"):
+        Encoder(embed.find(str(folder)), device="cpu")
+    said = [record for record in caplog.records if record.name == "instructsearch.embed.loading"]
+    assert [record.getMessage().split()[0] for record in said] == told
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):

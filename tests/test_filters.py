@@ -75,6 +75,9 @@ def test_operator_dictionaries_nest():
         {"$and": {"a": 1}},
         ["year"],
         {"year": {"$in": list(range(10_001))}},
+        {"$contains": "?!"},
+        {"$contains": 3},
+        {"$not_contains": ["word"]},
     ],
     ids=str,
 )

@@ -30,6 +30,13 @@ def place(tmp_path_factory):
     (folder / "docs" / "mail.md").write_text("# Mail\n\nParse a message with the email package.\n")
     (folder / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TICKETS))
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "printer"}\n{"_id": "q2", "text": "refund"}\n')
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tt1\t1\nq2\tt2\t1\n")
+    tone = folder / "tasks" / "tone"
+    tone.mkdir(parents=True)
+    task = {"kind": "labels", "instructions": {"right": ["by mood"], "wrong": ["by topic"]}}
+    (tone / "task.json").write_text(json.dumps(task))
+    texts = [{"text": f"{word} {number}", "label": word} for word in ("glad", "angry") for number in range(6)]
+    (tone / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
     return folder
 
 

@@ -19,10 +19,11 @@ def store(tmp_path):
     return Store.create(tmp_path / "c", {"chunking": {"tokens": 8}})
 
 
-def put(store, *documents):
+def put(store, *documents, context=""):
     """Store documents of one chunk each, without vectors."""
     with store.writing() as writer:
-        writer.stage([(document, [Chunk(0, 0, len(document.text), document.text)]) for document in documents])
+        chunks = {one.key: Chunk(0, 0, len(one.text), one.text, context=one.title and context) for one in documents}
+        writer.stage([(one, [chunks[one.key]]) for one in documents])
         writer.commit_sync(Change())
 
 
@@ -180,6 +181,44 @@ def test_filters_compare_by_type_and_know_what_is_missing(store, where, expected
         Document("list", "d", metadata={"n": [2, 3]}),
         Document("null", "e", metadata={"n": None, "naïve": "é"}),
         Document("none", "f"),
+    )
+    assert keys(store, where) == expected
+
+
+def test_a_list_of_thousands_of_values_is_one_parameter(store):
+    put(store, *(Document(str(n), f"a{n}", metadata={"n": n, "s": f"s{n}"}) for n in range(20)))
+    put(
+        store,
+        Document("true", "b", metadata={"n": True}),
+        Document("none", "c"),
+        Document("real", "d", metadata={"n": 7.5}),
+    )
+    numbers = [*range(5, 9_000), 7.5, True, None]
+    assert keys(store, {"n": {"$in": numbers}}) == sorted([*map(str, range(5, 20)), "true", "none", "real"])
+    assert keys(store, {"s": {"$nin": [f"s{n}" for n in range(1, 9_000)]}}) == ["0", "none", "real", "true"]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"$contains": "log file"}, ["both", "side"]),
+        ({"$contains": "LOG FILES"}, ["both", "side"]),
+        ({"$contains": 'file" OR "log'}, []),
+        ({"$not_contains": "nginx"}, ["apart", "side"]),
+        ({"$contains": "log", "$not_contains": "nginx"}, ["apart", "side"]),
+        ({"$and": [{"$contains": "rotate"}, {"kind": 1}]}, ["side"]),
+        ({"$not": {"$contains": "log"}}, []),
+        ({"$contains": "manual"}, ["side"]),
+    ],
+    ids=str,
+)
+def test_words_that_must_be_there_or_must_not(store, where, expected):
+    put(
+        store,
+        Document("side", "rotate the log files", title="The manual", metadata={"kind": 1}),
+        Document("apart", "a file that the log is in"),
+        Document("both", "the log file of nginx"),
+        context="The manual",
     )
     assert keys(store, where) == expected
 

@@ -20,6 +20,10 @@ COMMANDS = {
     "search": "find",
     "views": "views",
     "embed": "documents",
+    "eval": "judge",
+    "cluster": "explore",
+    "map": "explore",
+    "train": "learn",
     "models": "care",
     "delete": "documents",
     "status": "care",
@@ -72,6 +76,7 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("instructsearch.embed.loading").setLevel(logging.INFO)  # only of models that take a while
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command

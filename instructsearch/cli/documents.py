@@ -54,9 +54,11 @@ def index_command(
     What is new or changed is embedded, for every view; what is gone from the PATHs is deleted; what was indexed from
     elsewhere is left alone. --instruction and --view name the first view, or add another one.
     """
+    from instructsearch.readers import Limits
+
     if not any(os.path.exists(path) for path in paths):  # noqa: PTH110 - Path.exists raises where a folder is closed
         raise ReadError(", ".join(map(str, paths)), "no such file or folder")
-    allowed = _limits(limits)
+    allowed = options.limited(Limits(), limits)
     of_view = _given(instruction=instruction, query_instruction=query_instruction, spec=spec)
     of_chunks = _given(chunk_tokens=chunk_tokens, chunk_overlap=chunk_overlap)
     try:
@@ -130,27 +132,6 @@ def _refuse_other_chunks(collection: "Collection", wanted: dict[str, Any]) -> No
                 f"collection {collection.name} was made with --{option.replace('_', '-')} {said}, which is fixed at"
                 " creation; leave it out, or index into another collection"
             )
-
-
-def _limits(written: tuple[str, ...]) -> Any:
-    from dataclasses import fields, replace
-
-    from instructsearch.readers import Limits
-
-    known = {field.name for field in fields(Limits)}
-    limits = Limits()
-    for one in written:
-        field, _, value = one.partition("=")
-        if field not in known:
-            raise click.BadParameter(f"no limit {field!r}; known: {', '.join(sorted(known))}", param_hint="--limit")
-        try:
-            number = type(getattr(limits, field))(float(value))
-        except (ValueError, OverflowError) as error:
-            raise click.BadParameter(f"{one!r} is not NAME=NUMBER", param_hint="--limit") from error
-        if not number > 0:
-            raise click.BadParameter(f"{one!r} must be more than 0", param_hint="--limit")
-        limits = replace(limits, **{field: number})
-    return limits
 
 
 def _told(done: "Report", as_json: bool) -> None:

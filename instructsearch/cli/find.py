@@ -34,6 +34,12 @@ RUN_DEPTH = 100  # documents a query in a run, where -k does not say
 @click.option(
     "--where", multiple=True, metavar="EXPR", help="Filter: key=value, !=, <, <=, >, >=, 'key in a,b'; AND-ed."
 )
+@options.rerank
+@click.option(
+    "--understand/--literal",
+    default=None,
+    help='Read "phrases", -exclusions, field:value and "but not ..." in the text.  [default: yes; no in a run]',
+)
 @click.option("--queries", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL of _id and text.")
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="TREC run to write.")
 @options.as_json
@@ -48,19 +54,26 @@ def search_command(
     k: int | None,
     mode: Any,
     where: tuple[str, ...],
+    rerank: str | None,
+    understand: bool | None,
     queries: Path | None,
     run_file: Path | None,
     as_json: bool,
 ) -> None:
     """Find the passages that answer TEXT, by meaning (dense), by words (bm25), or both (hybrid).
 
+    In TEXT, "words in quotes" must be there side by side, -word must not be, and field:value filters.
+
     With --queries and --run, every query of a file is answered and the documents found are written as a TREC run.
     """
+    if queries is None or rerank == "":
+        text, rerank = options.reranking(text, rerank)
     if (text is None) == (queries is None) or (queries is None) != (run_file is None):
         raise click.UsageError("give either TEXT, or --queries FILE together with --run OUT")
     collection = options.opened(name, root, device, embedder)
     options.refuse_other(collection, embedder, views)
-    template = Query("", instruction, views, k or 10, mode, expressions(where))
+    reading = queries is None if understand is None else understand
+    template = Query("", instruction, views, k or 10, mode, expressions(where), rerank=rerank, understand=reading)
     if queries is not None and run_file is not None:
         asked = _read(queries)
         _run(collection, template, asked, run_file, k or RUN_DEPTH)
@@ -126,13 +139,14 @@ def _encodable(text: str) -> str:
 def _run(collection: Any, template: Query, queries: Sequence[tuple[str, str]], out: Path, k: int) -> None:
     asked = [_with(template, text, k=k, by_document=True) for _, text in queries]
     temporary = out.with_name(f".{out.name}.tmp")
+    tag = f"instructsearch-{template.mode}{'-rerank' if template.rerank else ''}"
     try:
         with temporary.open("w", encoding="utf-8", errors="replace") as file, show.progress() as report:
             for number, ((id, _), found) in enumerate(zip(queries, collection.search_many(asked), strict=True), 1):
                 for one in found:
                     # a TREC run separates its columns by blanks: those in a document's id are written as %20
                     document = re.sub(r"\s", lambda match: f"%{ord(match.group()):02X}", one.document)
-                    file.write(f"{id} Q0 {document} {one.rank} {one.score:.8f} instructsearch-{template.mode}\n")
+                    file.write(f"{id} Q0 {document} {one.rank} {one.score:.8f} {tag}\n")
                 report("search", number, len(queries))
         temporary.replace(out)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,8 +11,11 @@ import click
 from instructsearch.errors import ViewMismatch
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from instructsearch.collection import Collection
 
+Limits = TypeVar("Limits", bound="DataclassInstance")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -67,6 +71,24 @@ def as_json(function: Function) -> Function:
     return option(function)
 
 
+def rerank(function: Function) -> Function:
+    """Add --rerank, whose NAME may be left out; `reranking` tells what was meant."""
+    text = "Let a reranker order the best 50: a profile, folder, .toml or hub id."
+    return click.option("--rerank", is_flag=False, flag_value="", metavar="[NAME]", help=text)(function)
+
+
+def reranking(text: str | None, name: str | None) -> tuple[str | None, str | None]:
+    """Return (TEXT, reranker); a missing TEXT may have been taken for the NAME of a --rerank that stood before it."""
+    from instructsearch import rerank
+
+    if name is None:
+        return text, None
+    named = rerank.built_in(name) is not None or "/" in name or name.endswith(".toml")
+    if text is None and name and not named:
+        return name, rerank.DEFAULT
+    return text, name or rerank.DEFAULT
+
+
 def opened(name: str, root: Path | None, device: str, embedder: str | None = None) -> "Collection":
     """Open a collection that is there."""
     from instructsearch.collection import Collection
@@ -91,3 +113,20 @@ def refuse_other(collection: "Collection", embedder: str | None, views: Sequence
             f"--embedder {embedder} made no view asked for ({made}); leave it out, or add a view: index --view NEW or"
             " views add"
         )
+
+
+def limited(limits: Limits, written: Sequence[str]) -> Limits:
+    """Return limits, a frozen dataclass of numbers, with those changed that --limit NAME=N names."""
+    known = {field.name for field in fields(limits)}
+    for one in written:
+        name, _, value = one.partition("=")
+        if name not in known:
+            raise click.BadParameter(f"no limit {name!r}; known: {', '.join(sorted(known))}", param_hint="--limit")
+        try:
+            number = type(getattr(limits, name))(float(value))
+        except (ValueError, OverflowError) as error:
+            raise click.BadParameter(f"{one!r} is not NAME=NUMBER", param_hint="--limit") from error
+        if not number > 0:
+            raise click.BadParameter(f"{one!r} must be more than 0", param_hint="--limit")
+        limits = replace(limits, **{name: number})
+    return limits

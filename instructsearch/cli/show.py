@@ -166,7 +166,7 @@ def _logged() -> Callable[[str, int, int | None], None]:
         nonlocal last
         now = time.monotonic()
         begun.setdefault(stage, now)
-        if now - last < 10:
+        if now - last < 10 or now == begun[stage]:
             return
         last = now
         rate = done / max(now - begun[stage], 1e-9)

@@ -64,6 +64,10 @@ def load(profile: Profile | str, *, device: str = "auto", queries: bool = False)
         profile = find(profile)
     if profile.refused:
         raise BadProfile(f"{profile.name} cannot be loaded: {profile.refused}")
+    if profile.adapters_need_instruction:
+        from instructsearch.embed.parts import Parts
+
+        return Parts(profile, lambda part: load(part, device=device, queries=queries))
     if queries and profile.kind == "encoder" and device in {"auto", "cpu"}:
         return _load_light(profile, device)
     embedder: Embedder = plugins.load("embedders", profile.kind)(profile, device=device)
@@ -90,6 +94,10 @@ def prepare_queries(embedder: "Embedder") -> bool:
 
     Takes about ten seconds the first time and none after. Never fails: where no graph can be had, the reason is logged.
     """
+    if embedder.profile.adapters_need_instruction:
+        from instructsearch.embed.parts import Parts
+
+        return isinstance(embedder, Parts) and all([prepare_queries(part) for part in embedder.loaded])
     if embedder.profile.kind != "encoder":
         return True
     from instructsearch.embed.encoder import Encoder

@@ -6,6 +6,7 @@ Knows transformers' loading; nothing of pooling, templates or batches. Runs no c
 import contextlib
 import inspect
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import torch
 import transformers
 from torch import nn
 
-from instructsearch.embed import lora
+from instructsearch.embed import delta, lora
 from instructsearch.embed.dialect import configuration
 from instructsearch.embed.profile import Profile
-from instructsearch.embed.weights import adapter_folder
+from instructsearch.embed.weights import adapter_folder, verified
 from instructsearch.errors import BadProfile, ModelDamaged
 from instructsearch.records import Role
 
 log = logging.getLogger("instructsearch.embed")
+loading = logging.getLogger("instructsearch.embed.loading")  # what takes long enough that a user should hear of it
+LARGE = 1_000_000_000  # bytes of weights
 _ENCODERS = {
     "t5": "T5EncoderModel",
     "mt5": "MT5EncoderModel",
@@ -42,9 +45,10 @@ def load_backbone(profile: Profile, folder: Path, role: Role) -> Any:
         raise BadProfile(f"{profile.name} needs code from its repository, and this version runs none")
     _refuse_pickle(profile, folder)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    log.info("loading %s (%.1f GB) from %s", profile.name, size / 1e9, folder)
+    teller = loading if size > LARGE else log
+    teller.info("loading %s (%.1f GB) from %s", profile.name, size / 1e9, folder)
     try:
-        with _quiet():
+        with _quiet(bar=size > LARGE and sys.stderr.isatty()):
             config = configuration(folder)
             if profile.attention != "as configured":
                 config.is_causal = profile.attention == "causal"
@@ -65,7 +69,8 @@ def load_backbone(profile: Profile, folder: Path, role: Role) -> Any:
     _check_window(profile, model)
     if adapter := profile.adapter(role):
         with torch.no_grad():
-            lora.merge(model, adapter_folder(adapter, folder))
+            trained = verified(profile, adapter_folder(adapter, folder))
+            (delta if (trained / delta.FILE).is_file() else lora).merge(model, trained)
     _check_finite(profile, folder, model)
     model.requires_grad_(requires_grad=False)
     return model.eval()
@@ -109,15 +114,14 @@ def _check_finite(profile: Profile, folder: Path, model: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and reporting the weights that we leave out on purpose."""
-    logging = transformers.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def _quiet(*, bar: bool = False) -> Iterator[None]:
+    """Keep transformers from reporting the weights left out on purpose, and from drawing bars but on demand."""
+    theirs = transformers.logging
+    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity_error()
+    (theirs.enable_progress_bar if bar else theirs.disable_progress_bar)()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        theirs.set_verbosity(level)
+        (theirs.enable_progress_bar if bars else theirs.disable_progress_bar)()

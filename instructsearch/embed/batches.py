@@ -23,15 +23,26 @@ class Batch:
     weights: NDArray[np.float32]
 
 
+_ENOUGH = 1024  # padded tokens from which a batch is worth its call, so that shorter rows may have one of their own
+_ALIKE = 0.75  # of the longest row's length
+
+
 def plan(lengths: Sequence[int], ties: Sequence[object], budget: int) -> Iterator[NDArray[np.intp]]:
     """Yield the places of each batch's rows, longest first, at most `budget` padded tokens (or one row) a batch.
 
-    Ties of length are broken by `ties`, so that the batches do not depend on the order of the call.
+    Rows much shorter than the longest begin a new batch, once there is enough work in this one. Ties of length are
+    broken by `ties`, so that the batches do not depend on the order of the call.
     """
     order = sorted(range(len(lengths)), key=lambda at: (-lengths[at], ties[at]))
     start = 0
     while start < len(order):
-        count = max(1, budget // max(1, lengths[order[start]]))
+        longest = max(1, lengths[order[start]])
+        enough = start + -(-_ENOUGH // longest)
+        count = max(1, budget // longest)
+        for at in range(enough, min(start + count, len(order))):
+            if lengths[order[at]] < _ALIKE * longest:
+                count = at - start
+                break
         yield np.asarray(order[start : start + count], np.intp)
         start += count
 

@@ -6,6 +6,7 @@ Profile, `dim` the only one it must have. `base` names a profile to start from, 
     base = "instructor-large"        # or any other name, folder or hub id
     model = "weights"                # a folder beside this file, an absolute path, or a hub id
     query_instruction = "Represent the question for retrieving supporting documents: "
+    document_adapter = "adapter" # LoRA weights: also a folder beside this file
 
 A file called profile.toml in a model's folder speaks for that folder.
 """
@@ -120,6 +121,10 @@ def _from_toml(path: Path) -> Profile:
         facts["model"] = str(inside.resolve())
         parts = [*facts.get("post", []), facts.get("query_adapter", ""), facts.get("document_adapter", "")]
         facts.setdefault("files", identity(inside.resolve(), [str(each) for each in parts]))
+    for role in ("query_adapter", "document_adapter"):
+        beside = path.parent / str(facts.get(role, ""))
+        if facts.get(role) and beside.is_dir():
+            facts[role] = str(beside.resolve())
     return Profile.from_dict({"name": path.parent.name if path.name == "profile.toml" else path.stem, **facts})
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from instructsearch.errors import BadProfile
 from instructsearch.records import Role, fingerprint
 
-Pooling = Literal["mean", "cls", "last", "weighted", "mask"]
+Pooling = Literal["mean", "cls", "last", "weighted", "mask", "mean and mask"]
 Side = Literal["right", "left"]
 Attention = Literal["as configured", "causal", "bidirectional"]
 
@@ -32,7 +32,8 @@ class Profile:
 
     Templates hold `{text}` once and `{instruction}` at most once. The plain ones serve when no instruction is given;
     where they are empty, a template with `{instruction}` gives way to the text alone. Pooling weighs the last hidden
-    states: `mean`, `cls` (first token), `last`, `weighted` (by position, SGPT) or `mask` (the mean over mask tokens).
+    states: `mean`, `cls` (first token), `last`, `weighted` (by position, SGPT), `mask` (the mean over mask tokens) or
+    `mean and mask` (half a mean over the text, half one over the mask tokens behind it, where there are any).
     `layer` takes them from a layer before the last (kind `answer`). Where `pool_includes_instruction` is false, tokens
     of the template around the text are left out. Left truncation spares what stands before the text in the template,
     unless it `truncates_head`, as a tokenizer does that is given the whole prompt.
@@ -40,7 +41,9 @@ class Profile:
     is not the tokenizer's own. `query_end` is put after a query that ends in none of `.?!` when an instruction
     follows. `lowercase` folds what a tokenizer's files leave as it is. `attention` overrules a configuration that does
     not say how the model was trained. `query_adapter` and `document_adapter` are LoRA weights merged into the model
-    for that role: a folder in it, any other folder, or a hub id with `@revision`.
+    for that role: a folder in it, any other folder, or a hub id with `@revision`. `adapter_files` maps names in their
+    folders to SHA-256. Where `adapters_need_instruction`, a text without an instruction is embedded as if there were
+    no adapters, by the model that they were trained on.
 
     `post` names what is applied to the pooled vector in order: folders of the model with a Dense or LayerNorm,
     `layer_norm` (without weights), `normalize`; `{dim}` in them stands for the dimension. `dim` may be less than the
@@ -48,8 +51,9 @@ class Profile:
     template and the special tokens too.
 
     `name`, `aliases`, `description`, `licence`, `dims` and the `query_instruction` that is suggested where the user
-    gives none change no vector; nor do, where `files` is given, `model` and `revision`. `refused` says why this package
-    cannot reproduce the model; it is listed, and never loaded.
+    gives none change no vector; nor do, where `files` is given, `model` and `revision`, and where `adapter_files` is,
+    which folders the adapters lie in. `refused` says why this package cannot reproduce the model; it is listed, and
+    never loaded.
 
     Raises:
         BadProfile: a field is missing, contradicts another or has the wrong type.
@@ -78,6 +82,8 @@ class Profile:
     attention: Attention = "as configured"
     query_adapter: str = ""
     document_adapter: str = ""
+    adapter_files: Mapping[str, str] = field(default_factory=dict)
+    adapters_need_instruction: bool = False
     post: tuple[str, ...] = ()
     dim: int = 0
     dims: tuple[int, ...] = ()
@@ -98,6 +104,8 @@ class Profile:
             raise BadProfile(f"profile {self.name!r}: dim and max_tokens must be positive")
         if self.layer and self.kind == "encoder":
             raise BadProfile(f"profile {self.name!r}: a layer before the last is read by kind 'answer' only")
+        if self.pooling == "mean and mask" and self.pool_includes_instruction:
+            raise BadProfile(f"profile {self.name!r}: pooling 'mean and mask' needs pool_includes_instruction = false")
         for each in fields(self):
             if each.name.endswith("_template"):
                 self._check_template(each.name, getattr(self, each.name))
@@ -129,9 +137,30 @@ class Profile:
     def _template(self, role: Role) -> str:
         return self.query_template if role == "query" else self.document_template
 
+    def _plain(self, role: Role) -> str:
+        """Return the template of a text without an instruction."""
+        plain = self.plain_query_template if role == "query" else self.plain_document_template
+        return plain or ("{text}" if self.heeds(role) else self._template(role))
+
     def adapter(self, role: Role) -> str:
         """Return the LoRA weights for this role, or an empty string."""
         return self.query_adapter if role == "query" else self.document_adapter
+
+    def part(self, *, instructed: bool) -> "Profile":
+        """Return the profile of the texts with an instruction, or of those without, where adapters need one."""
+        if instructed:
+            return replace(self, adapters_need_instruction=False)
+        return replace(
+            self,
+            query_template=self._plain("query"),
+            document_template=self._plain("document"),
+            plain_query_template="",
+            plain_document_template="",
+            query_adapter="",
+            document_adapter="",
+            adapter_files={},
+            adapters_need_instruction=False,
+        )
 
     def at(self, dim: int) -> "Profile":
         """Return this profile at another of the dimensions that its model was trained for.
@@ -148,10 +177,7 @@ class Profile:
 
     def around(self, instruction: str, role: Role) -> tuple[str, str]:
         """Return what stands before and after a text under this instruction."""
-        template = self._template(role)
-        if not instruction:
-            plain = self.plain_query_template if role == "query" else self.plain_document_template
-            template = plain or ("{text}" if "{instruction}" in template else template)
+        template = self._template(role) if instruction else self._plain(role)
         head, _, tail = template.partition("{text}")
         return head.replace("{instruction}", instruction), tail.replace("{instruction}", instruction)
 
@@ -173,7 +199,9 @@ class Profile:
         Fields at their defaults are left out, so that a field added later leaves older fingerprints as they are. Where
         the files' digests are known, it does not matter from where the model was loaded.
         """
-        skipped = _DESCRIPTIVE | ({"model", "revision"} if self.files else set())
+        skipped = set(_DESCRIPTIVE)
+        skipped |= {"model", "revision"} if self.files else set()
+        skipped |= {"query_adapter", "document_adapter"} if self.adapter_files else set()
         facts = {name: value for name, value in self.to_dict().items() if name not in skipped}
         return fingerprint(facts)
 

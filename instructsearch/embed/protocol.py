@@ -26,13 +26,16 @@ _warned: set[tuple[str, Role, str]] = set()
 class Embedder(Protocol):
     """Texts to unit vectors under an instruction and a role.
 
-    `device` is the one that answers (`cpu`, `cuda:0`); `tokenizer` is what the chunker measures with, None where a
+    `device` is the one that answers; `tokenizer` is what the chunker measures with, None where a
     token is a word between blanks. Implementations are made by `cls(profile, device=...)`.
     """
 
     profile: Profile
     dim: int
-    device: str
+
+    @property
+    def device(self) -> str:
+        """Where it runs: `cpu` or `cuda:N`."""
 
     @property
     def tokenizer(self) -> "Tokenizer | None":

@@ -54,6 +54,7 @@ class Tokeniser:
         self.before, self.after = self._surrounding()
         self.pad_id = self._special.get("pad_token", 0)
         self.mask_id = self._special.get("mask_token")
+        self.eos_id = self._special.get("eos_token")
         self.room = lru_cache(maxsize=1024)(self._room)
 
     def _surrounding(self) -> tuple[list[int], list[int]]:
@@ -169,12 +170,21 @@ class Tokeniser:
             weights[tokens.ids == self.mask_id] = 1
             if not weights.any():
                 raise BadProfile(f"{self.profile.name}: mask pooling, but the template holds no mask token")
+        elif pooling == "mean and mask" and (masks := self._masks(tokens)).any():
+            weights[tokens.first : tokens.last] = 0.5 / (tokens.last - tokens.first)
+            weights[masks] = 0.5 / masks.sum()
         elif pooling == "weighted":
             weights[tokens.first : tokens.last] = np.arange(tokens.first + 1, tokens.last + 1)
         else:
             weights[tokens.first : tokens.last] = 1
         weights /= weights.sum()
         return weights
+
+    def _masks(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Return which of the ids are mask tokens of the template, behind the text."""
+        found: NDArray[np.bool_] = tokens.ids == self.mask_id
+        found[: tokens.last] = False
+        return found
 
 
 def _bounds(encoding: Encoding, text: str, head: str, tail: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from instructsearch.embed.profile import Profile
@@ -36,17 +37,31 @@ def locate(profile: Profile) -> Path:
         ModelDamaged: a file is missing or differs from the digest in the profile.
     """
     folder = model_folder(profile.model, profile.revision)
-    for name, expected in profile.files.items():
+    _verify(profile.name, folder, profile.files)
+    return folder
+
+
+def verified(profile: Profile, adapter: Path) -> Path:
+    """Return the folder of an adapter, with every file that the profile names of it verified.
+
+    Raises:
+        ModelDamaged: a file is missing or differs from the digest in the profile.
+    """
+    _verify(profile.name, adapter, profile.adapter_files)
+    return adapter
+
+
+def _verify(profile: str, folder: Path, files: Mapping[str, str]) -> None:
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
-            raise ModelDamaged(f"{profile.name}: {name} is missing from {folder}; install the model again")
+            raise ModelDamaged(f"{profile}: {name} is missing from {folder}; install the model again")
         found = digest(path)
         if found != expected:
             raise ModelDamaged(
-                f"{profile.name}: {path} is not the file that the profile names "
+                f"{profile}: {path} is not the file that the profile names "
                 f"(sha256 {found[:12]}..., expected {expected[:12]}...); install the model again"
             )
-    return folder
 
 
 def model_folder(model: str, revision: str = "", *, fetch: bool = True) -> Path:

@@ -4,6 +4,8 @@ The only part that talks SQL or imports sqlite_utils. Knows no vectors, models o
 """
 
 import os
+import secrets
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructsearch.durable import new_folder
+from instructsearch.durable import new_folder, sync_folder
 from instructsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound
 from instructsearch.store import seal
 from instructsearch.store.connection import DATABASE, connect, connect_writer, told, writer_lock
@@ -44,6 +46,9 @@ __all__ = [
     "ViewRow",
     "view_key",
 ]
+
+
+_GONE = ".gone"  # how the folder of a removed collection ends until its files are gone
 
 
 class Store:
@@ -124,6 +129,21 @@ class Store:
         """Return which file the database is, to notice that another was put in its place."""
         status = (self.folder / DATABASE).stat()
         return status.st_dev, status.st_ino
+
+    def remove(self) -> None:
+        """Remove the collection's folder, whole or not at all: it loses its name before its files go.
+
+        Raises:
+            CollectionBusy: another process is writing to it.
+            StorageError: the folder cannot be removed.
+        """
+        for left in self.folder.parent.glob(f".*{_GONE}"):
+            shutil.rmtree(left, ignore_errors=True)
+        gone = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}{_GONE}")
+        with told(self.folder), writer_lock(self.folder):
+            self.folder.rename(gone)
+            sync_folder(self.folder.parent)
+        shutil.rmtree(gone, ignore_errors=True)
 
     @contextmanager
     def writing(self, *, mending: bool = False) -> Iterator["Writer"]:

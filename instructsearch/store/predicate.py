@@ -4,7 +4,10 @@ A field is looked for in the document's metadata, then in the chunk's (page, hea
 Values are compared by type: the number 1, the text "1" and true are three things. A list matches when one element does.
 """
 
-from instructsearch.filters import All, Compare, Not, Tree, Value
+import json
+import re
+
+from instructsearch.filters import All, Compare, Contains, Not, Tree, Value
 
 # facts that every document has without being given them; the user's own field of the same name comes first
 BUILT_IN = {
@@ -24,6 +27,10 @@ def condition(tree: Tree | None) -> tuple[str, Parameters]:
         return "1", []
     if isinstance(tree, Compare):
         return _compared(tree)
+    if isinstance(tree, Contains):
+        # in quotes, so that nothing in it is syntax of FTS5
+        phrase = " ".join(re.findall(r"\w+", tree.phrase))
+        return "c.content_id IN (SELECT rowid FROM contents_fts WHERE contents_fts MATCH ?)", [f'"{phrase}"']
     if isinstance(tree, Not):
         inner, parameters = condition(tree.part)
         return f"NOT ({inner})", parameters
@@ -72,16 +79,25 @@ def _compare(test: Compare, kind: str, value: str) -> tuple[str, Parameters]:
         return f"{kind} <> 'null'", []
     if test.operator == "in":
         assert isinstance(test.value, tuple)
-        if not test.value:
-            return "0", []
-        each = [_equal(one, kind, value) for one in test.value]
-        return "(" + " OR ".join(sql for sql, _ in each) + ")", [number for _, numbers in each for number in numbers]
+        return _one_of(test.value, kind, value)
     assert not isinstance(test.value, tuple)
     if test.operator == "=":
         return _equal(test.value, kind, value)
     assert test.value is not None
     kinds = "('text')" if isinstance(test.value, str) else _NUMBERS
     return f"({kind} IN {kinds} AND {value} {test.operator} ?)", [test.value]
+
+
+def _one_of(wanted: tuple[Value, ...], kind: str, value: str) -> tuple[str, Parameters]:
+    """Return the test for one of many values; lists go in as JSON, as SQLite's count of parameters has a limit."""
+    parts = [_equal(one, kind, value)[0] for one in dict.fromkeys(wanted) if one is None or isinstance(one, bool)]
+    parameters: Parameters = []
+    for kinds, types in (("('text')", str), (_NUMBERS, (int, float))):
+        some = [one for one in wanted if isinstance(one, types) and not isinstance(one, bool)]
+        if some:
+            parts.append(f"({kind} IN {kinds} AND {value} IN (SELECT value FROM json_each(?)))")
+            parameters.append(json.dumps(some))
+    return f"({' OR '.join(parts)})" if parts else "0", parameters
 
 
 def _equal(wanted: Value, kind: str, value: str) -> tuple[str, Parameters]:

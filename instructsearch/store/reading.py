@@ -217,6 +217,11 @@ class Snapshot:
                 )
         return found
 
+    def outermost(self) -> tuple[str, str] | None:
+        """Return the paths of the files that sort first and last, None where there are none."""
+        row = self._one("SELECT (SELECT min(path) FROM sources), (SELECT max(path) FROM sources)")
+        return None if row[0] is None else (row[0], row[1])
+
     def source_counts(self) -> dict[int, int]:
         """Return how many documents each source has."""
         sql = "SELECT source_id, count(*) FROM documents WHERE source_id IS NOT NULL GROUP BY source_id"

@@ -1,0 +1,212 @@
+"""Aspects of a text that a rule can tell: its length, person, tense, and more of the like.
+
+Knows text alone. They cost no annotation and have nothing to do with the subject, so a model that is asked for one has
+to follow the instruction; each rule answers None for a text that it cannot tell about.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from instructsearch.train.data.wording import Aspect
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_PAST = frozenset("was were had did said went came got made took saw knew thought told gave found left felt".split())
+_FUTURE = frozenset("will shall won't gonna tomorrow 'll soon".split())
+_FIRST = frozenset("i me my mine myself we us our ours i'm i've i'll i'd we're we've".split())
+_SECOND = frozenset("you your yours yourself you're you've you'll".split())
+_THIRD = frozenset("he she him her his hers they them their theirs himself herself themselves".split())
+_NEGATIONS = frozenset("no not never none nobody nothing nowhere neither cannot without".split())
+_ASKS = ("who", "what", "when", "where", "why", "how", "which")
+_YES_NO = frozenset("is are was were do does did can could will would should has have am may".split())
+_INFORMAL = frozenset(
+    "lol omg gonna wanna gotta yeah ya u ur im dont cant pls thx btw idk lmao wtf hey ok okay".split()
+)
+
+
+@dataclass(frozen=True)
+class Trait:
+    """An aspect, the rule that tells a text's label, and what the answer is called."""
+
+    name: str
+    aspect: Aspect
+    rule: Callable[[str], str | None]
+
+
+def _words(text: str) -> list[str]:
+    return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
+
+
+def _length(text: str) -> str | None:
+    count = len(text.split())
+    for label, least, most in (("very short", 1, 6), ("short", 9, 14), ("long", 20, 30), ("very long", 45, 10**6)):
+        if least <= count <= most:
+            return label
+    return None
+
+
+def _form(text: str) -> str | None:
+    end = text.rstrip(" \"'”’)")[-1:]
+    return {"?": "a question", "!": "an exclamation", ".": "a statement"}.get(end)
+
+
+def _person(text: str) -> str | None:
+    words = _words(text)
+    counts = {
+        "first person": sum(word in _FIRST for word in words),
+        "second person": sum(word in _SECOND for word in words),
+        "third person": sum(word in _THIRD for word in words),
+    }
+    most = max(counts, key=lambda name: counts[name])
+    others = sum(counts.values()) - counts[most]
+    if counts[most] == 0:
+        return "no person"
+    return most if counts[most] > others else None
+
+
+def _tense(text: str) -> str | None:
+    words = _words(text)
+    past = sum(word in _PAST or (word.endswith("ed") and len(word) > 4) for word in words)
+    future = sum(word in _FUTURE or word.endswith("'ll") for word in words)
+    present = sum(
+        word in {"is", "are", "am", "has", "have", "do", "does", "'s"} or word.endswith("ing") for word in words
+    )
+    if future and not past:
+        return "future"
+    if past and not present:
+        return "past"
+    return "present" if present and not past else None
+
+
+def _number(text: str) -> str | None:
+    return "numbers" if re.search(r"\d", text) else "no numbers"
+
+
+def _names(text: str) -> str | None:
+    inside = re.findall(r"(?<=[a-z,;] )[A-Z][a-z]+", text)
+    return "names people or places" if inside else "names nobody"
+
+
+def _negation(text: str) -> str | None:
+    words = _words(text)
+    return "negated" if any(word in _NEGATIONS or word.endswith("n't") for word in words) else "affirmed"
+
+
+def _question_word(text: str) -> str | None:
+    if not text.rstrip().endswith("?"):
+        return None
+    words = _words(text)
+    for ask in _ASKS:
+        if words and words[0] == ask:
+            return {"who": "a person", "when": "a time", "where": "a place", "why": "a reason"}.get(ask, ask)
+    return "yes or no" if words and words[0] in _YES_NO else None
+
+
+def _style(text: str) -> str | None:
+    words = _words(text)
+    if len(words) < 5:
+        return None
+    loose = sum(word in _INFORMAL for word in words) + len(
+        re.findall(r"[!]{2,}|[?]{2,}|\.\.\.|[#@]\w|[☀-➿😀-🙏]", text)
+    )
+    if loose >= 1:
+        return "informal"
+    stiff = sum(len(word) > 9 for word in words) / len(words)
+    contracted = any("'" in word for word in words)
+    return "formal" if stiff > 0.15 and not contracted and text[:1].isupper() else None
+
+
+def _marks(text: str) -> str | None:
+    if re.search(r"https?://|www\.", text):
+        return "a link"
+    if "#" in text:
+        return "a hashtag"
+    if "@" in text:
+        return "a mention"
+    return "plain"
+
+
+TRAITS = (
+    Trait(
+        "length",
+        Aspect(
+            ("length", "number of words", "size", "wordiness"),
+            questions=("How long is the text?", "Is it short or long?", "How many words are there?"),
+        ),
+        _length,
+    ),
+    Trait(
+        "form",
+        Aspect(
+            ("sentence type", "kind of sentence", "grammatical form", "speech act"),
+            questions=("Is it a question, a statement or an exclamation?", "Does the text ask something?"),
+        ),
+        _form,
+    ),
+    Trait(
+        "person",
+        Aspect(
+            ("grammatical person", "narrator", "point of view", "pronouns used"),
+            questions=("Who is speaking: I, you or they?", "In which person is it written?"),
+        ),
+        _person,
+    ),
+    Trait(
+        "tense",
+        Aspect(
+            ("tense", "time it speaks of", "grammatical tense", "temporal orientation"),
+            questions=("Is it about the past, the present or the future?", "When does it happen?"),
+        ),
+        _tense,
+    ),
+    Trait(
+        "number",
+        Aspect(
+            ("presence of numbers", "use of figures", "numerical content"),
+            questions=("Does the text contain numbers?", "Are there figures in it?"),
+        ),
+        _number,
+    ),
+    Trait(
+        "names",
+        Aspect(
+            ("presence of names", "mention of people or places", "named entities present"),
+            questions=("Is somebody or some place named?", "Does it mention a name?"),
+        ),
+        _names,
+    ),
+    Trait(
+        "negation",
+        Aspect(
+            ("polarity of the statement", "negation", "use of negative words"),
+            questions=("Does it deny something?", "Is the sentence negated?"),
+        ),
+        _negation,
+    ),
+    Trait(
+        "asked",
+        Aspect(
+            ("expected type of answer", "question type", "kind of answer wanted"),
+            ("question",),
+            questions=("What kind of answer is wanted?", "Does it ask for a person, a place, a time or a reason?"),
+        ),
+        _question_word,
+    ),
+    Trait(
+        "style",
+        Aspect(
+            ("style", "formality", "register", "tone of writing"),
+            questions=("Is the language formal or informal?", "How casual is the writing?"),
+        ),
+        _style,
+    ),
+    Trait(
+        "marks",
+        Aspect(
+            ("use of links and hashtags", "markup", "special symbols"),
+            ("post", "tweet", "text"),
+            questions=("Does it have a link, a hashtag or a mention?",),
+        ),
+        _marks,
+    ),
+)
