@@ -53,6 +53,11 @@ def register(kind: str, name: str, thing: Any) -> None:
     _registered[(kind, name)] = thing
 
 
+def registered(kind: str, name: str) -> Any:
+    """Return what was registered under a name in this process, or None."""
+    return _registered.get((kind, name))
+
+
 def load(kind: str, name: str) -> Any:
     """Return the object called `name`, importing it and nothing else.
 

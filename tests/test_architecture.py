@@ -14,6 +14,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # each part, and all it may import of the others
 ARROWS = {
+    "__version__": set(),
     "errors": set(),
     "records": set(),
     "filters": {"errors"},
@@ -53,9 +54,13 @@ ARROWS = {
     },
     "cli": {
         *("errors", "records", "filters", "plugins", "collection", "embed", "readers", "rows", "doctor", "fit"),
-        *("train", "evaluate", "scan", "explore", "rerank"),
+        *("train", "evaluate", "scan", "explore", "rerank", "serve"),
     },
-    "integrations": {"errors", "records", "collection", "embed"},
+    "serve": {
+        *("errors", "records", "filters", "durable", "plugins", "embed", "rerank", "readers", "store", "vectors"),
+        *("view", "fit", "answer", "sync", "collection", "__version__"),
+    },
+    "integrations": {"errors", "records", "filters", "plugins", "embed", "fit", "store", "collection"},
 }
 OWNERS = {"faiss": "index", "sqlite_utils": "store", "sqlite3": "store", "click": "cli", "rich": "cli"}
 EXCEPTIONS = {("sqlite3", "doctor")}  # doctor only asks for SQLite's version

@@ -374,6 +374,6 @@ def test_an_unknown_shell_command_or_option_is_wrong_usage(run):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_the_common_options(run, command):
-    words = [command, "list"] if command == "views" else [command]
+    words = [command, *{"views": ["list"], "eval": ["collection"], "train": ["data"]}.get(command, [])]
     text = run(*words, "--help").out
     assert all(option in text for option in ("--root", "--device", "--verbose"))

@@ -25,7 +25,9 @@ MODELS = {
 }
 CAUSAL = ["opt", "llama"]
 QUESTIONS = ("sentence", "colour")
-WORDS = {"things": ("cat", "mat"), "colours": ("angry", "red")}  # whose first tokens differ for every tokenizer here
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+THINGS = {"roberta": ("mat", "sat"), "opt": ("cat", "mat"), "llama": ("cat", "mat")}
+MOODS = ("angry", "red")  # of either two, each tokenizer begins one with another token than the other
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,10 +51,12 @@ def profiles(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(
-        tmp_path_factory.mktemp("data") / "e.jsonl",
-        [*answering("abcdefghijklmnop", **WORDS), *labelled("ab"), *kept("ab")],
-    )
+    return data_of("opt", tmp_path_factory.mktemp("data"))
+
+
+def data_of(name, folder):
+    answers = answering(LETTERS, things=THINGS[name], colours=MOODS)
+    return written(folder / "e.jsonl", [*answers, *labelled("ab"), *kept("ab")])
 
 
 def learner_of(profile, **options):
@@ -84,21 +88,26 @@ def test_a_causal_model_predicts_the_answer_behind_the_prompt_and_that_it_ends(n
     assert learner.tokeniser.tokenizer.id_to_token(wanted[-1]) == "</s>"
 
 
-def test_a_masked_model_predicts_it_in_the_place_of_as_many_masks_as_it_has_tokens(profiles):
+@pytest.mark.parametrize("answer", ["mat", "red", "red and blue"])
+def test_a_masked_model_predicts_it_in_the_place_of_the_templates_masks_and_their_number_tells_nothing(
+    answer, profiles
+):
     learner = learner_of(profiles["roberta"])
-    row = asked(learner, "a <mask> red cat", "colour", "red")
-    answer = learner.tokeniser.tokenizer.encode("red", add_special_tokens=False).ids
-    assert shown(learner, row.ids) == f"<s>a <mask> red cat colour?{'<mask>' * len(answer)}</s>"
-    assert row.targets.tolist() == [-100] * (len(row.ids) - 1 - len(answer)) + [*answer, -100]
+    row = asked(learner, "a <mask> red cat", "colour", answer)
+    assert shown(learner, row.ids) == "<s>a <mask> red cat colour?<mask><mask><mask></s>"
+    wanted = learner.tokeniser.tokenizer.encode(answer, add_special_tokens=False).ids
+    wanted = [*wanted, -100, -100][:3]
+    assert row.targets.tolist() == [-100] * (len(row.ids) - 4) + [*wanted, -100]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_long_text_is_cut_and_a_long_answer_too_so_that_both_fit_the_window(name, profiles):
     learner = learner_of(profiles[name])
-    row = asked(learner, "the cat sat on the mat " * 30, "colour", "red " * 60)
+    row = asked(learner, "the cat sat on the mat " * 60, "colour", "red " * 60)
     found = row.targets[row.targets != -100]
-    assert found.tolist() == learner.tokeniser.tokenizer.encode("red " * 60, add_special_tokens=False).ids[:LONGEST]
-    assert len(row.ids) <= learner.length
+    most = 3 if name == "roberta" else LONGEST
+    assert found.tolist() == learner.tokeniser.tokenizer.encode("red " * 60, add_special_tokens=False).ids[:most]
+    assert learner.length - 5 < len(row.ids) <= learner.length
     assert shown(learner, row.ids).count("colour?") == 1
 
 
@@ -162,17 +171,19 @@ def near(vectors, labels):
     return alike[same & ~own].mean() - alike[~same].mean()
 
 
-@pytest.fixture(scope="module", params=[*((name, "full") for name in MODELS), ("opt", "matrices"), ("roberta", "lora")])
-def trained(request, profiles, data, tmp_path_factory):
+@pytest.fixture(scope="module", params=[("roberta", "full"), ("llama", "full"), ("opt", "lora")], ids="-".join)
+def trained(request, profiles, tmp_path_factory):
     name, method = request.param
+    data = data_of(name, tmp_path_factory.mktemp("data"))
     learner, lines = learner_of(profiles[name], method=method, rank=16), []
-    settings = Settings(steps=150 if name == "roberta" else 100, batch=12, rate=1e-2 if method == "lora" else 6e-3)
+    steps = 150 if name == "opt" else 220
+    settings = Settings(steps=steps, batch=16, rate=1e-2 if method == "lora" else 4e-3)
     loop.train(learner, data, settings, tmp_path_factory.mktemp("run"), progress=lines.append)
-    return learner, lines
+    return learner, lines, THINGS[name]
 
 
 def test_the_loss_on_the_answers_falls(trained):
-    _, lines = trained
+    _, lines, _ = trained
     first, last = (np.mean([line.loss for line in some]) for some in (lines[:10], lines[-10:]))
     assert last < 0.6 * first
     assert {line.task for line in lines} == {"answers/thing", "answers/colour"}
@@ -180,16 +191,16 @@ def test_the_loss_on_the_answers_falls(trained):
 
 def test_the_state_means_the_answer_to_the_question_asked(trained):
     """On texts not trained on: those with the same answer have come together, and it is likelier than the other one."""
-    learner, _ = trained
-    texts = crossing("uvwxyz", **WORDS)
+    learner, _, things = trained
+    texts = crossing("agmsyeioubhn", things, MOODS)
     start = embed.load(learner.profile, device="cpu")
     with torch.no_grad():
-        for at, (question, words) in enumerate(zip(QUESTIONS, WORDS.values(), strict=True), 1):
+        for at, (question, words) in enumerate(zip(QUESTIONS, (things, MOODS), strict=True), 1):
             labels, others = ([text[each] for text in texts] for each in (at, 3 - at))
             found = learner([(question, text) for text, _, _ in texts], "document").numpy()
             before = start.encode([text for text, _, _ in texts], question)
-            assert near(found, labels) > max(near(before, labels), near(found, others)) + 0.2
-            assert np.mean([words[preferred(learner, text[0], question, words)] == text[at] for text in texts]) > 0.75
+            assert near(found, labels) > max(near(before, labels), near(found, others)) + 0.15
+            assert np.mean([words[preferred(learner, text[0], question, words)] == text[at] for text in texts]) > 0.7
 
 
 def preferred(learner, text, question, words):
@@ -204,7 +215,7 @@ def preferred(learner, text, question, words):
 
 
 def test_it_is_saved_with_its_profile_and_loaded_as_an_embed_by_answer_model(trained, tmp_path):
-    learner, _ = trained
+    learner, _, _ = trained
     least = save.save(learner, tmp_path / "model", "answers", rank=32)
     assert least > 0.9999
     found = embed.load(str(tmp_path / "model"), device="cpu")

@@ -138,6 +138,7 @@ def test_a_damaged_checkpoint_is_named_changes_nothing_and_gives_way_to_the_one_
     assert torch.equal(weights["first.weight"], trained(2)[0]["first.weight"])
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only /proc tells which file a descriptor is")
 def test_what_a_checkpoint_holds_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     synced, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")) or fsync(file))

@@ -24,6 +24,7 @@ COMMANDS = {
     "cluster": "explore",
     "map": "explore",
     "train": "learn",
+    "serve": "serve",
     "models": "care",
     "delete": "documents",
     "status": "care",
@@ -33,6 +34,7 @@ COMMANDS = {
     "export": "care",
     "import": "care",
     "plugins": "care",
+    "mcp": "mcp",
     "completion": "care",
 }
 

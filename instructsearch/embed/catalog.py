@@ -20,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from instructsearch import plugins
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.weights import is_hub_id, model_folder
 from instructsearch.errors import BadProfile, ModelNotFound
@@ -58,7 +59,7 @@ def built_in(name: str) -> Profile | None:
 
 
 def find(name: str) -> Profile:
-    """Return the profile of a built-in name, a profile's TOML file, a local model folder or a hub id.
+    """Return the profile of a built-in name, a profile's TOML file, a local model folder, a hub id or `register`.
 
     `NAME@DIM` is a built-in one at another dimension that its model was trained for, and `NAME=FOLDER` a built-in one
     with the weights in a local folder.
@@ -71,6 +72,9 @@ def find(name: str) -> Profile:
     if known := built_in(name):
         # a folder called like a hub id is that model, downloaded
         return _with_weights(known, path, f"{known.name}={path}") if "/" in name and path.is_dir() else known
+    here = getattr(plugins.registered("embedders", name), "profile", None)
+    if isinstance(here, Profile):  # such as a framework's embeddings, given to this process
+        return here
     if path.is_file():
         return _from_toml(path)
     if path.is_dir():

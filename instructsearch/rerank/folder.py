@@ -3,6 +3,7 @@
 Knows that layout (config.json, activation, prompts, modules.json); loads no weights and runs no code from the folder.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ def describe(folder: Path, model: str, revision: str) -> RerankProfile:
         BadProfile: something is missing, or is of a kind that this package does not reproduce.
     """
     config = _config(folder)
-    facts = embedders._read(folder / "config_sentence_transformers.json", optional=True)
-    tokenizer = embedders._read(folder / "tokenizer_config.json", optional=True)
-    prompt = embedders._escape(folder, (facts.get("prompts") or {}).get(facts.get("default_prompt_name") or "") or "")
+    facts = _read(folder / "config_sentence_transformers.json", optional=True)
+    tokenizer = _read(folder / "tokenizer_config.json", optional=True)
+    prompt = str((facts.get("prompts") or {}).get(facts.get("default_prompt_name") or "") or "")
+    if "{" in prompt or "}" in prompt:
+        raise BadProfile(f"{folder}: the prompt {prompt!r} holds braces; {_WRITE}")
     return RerankProfile.from_dict(
         {
             "name": model if revision else folder.name,
@@ -55,7 +58,7 @@ def identity(folder: Path, projection: str = "") -> dict[str, str]:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = embedders._read(folder / "config.json")
+    config: dict[str, Any] = _read(folder / "config.json")
     own = config.get("auto_map", {}).get(f"AutoModel{_HEAD}")
     if own and config.get("model_type") not in _PORTED:
         raise BadProfile(
@@ -75,7 +78,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the one module that a cross-encoder has."""
-    modules = embedders._read(folder / "modules.json", optional=True) or []
+    modules = list(_read(folder / "modules.json", optional=True))
     for module in modules:
         kind = str(module.get("type"))
         if not kind.startswith("sentence_transformers."):
@@ -86,7 +89,7 @@ def _settings(folder: Path) -> dict[str, Any]:
                 f"{folder} has the modules {names}, and this version reproduces a lone Transformer; {_WRITE}"
             )
     paths = sorted(folder.glob("sentence_*_config.json"))
-    settings: dict[str, Any] = embedders._read(paths[0]) if paths else {}
+    settings: dict[str, Any] = _read(paths[0]) if paths else {}
     if "message" in settings.get("modality_config", {}):
         raise BadProfile(f"{folder} puts its pairs into a chat template; {_WRITE}, with that as its template")
     return settings
@@ -100,3 +103,14 @@ def _activation(folder: Path, facts: dict[str, Any], config: dict[str, Any]) -> 
     if path not in _ACTIVATIONS:
         raise BadProfile(f"{folder}: its activation {path!r} is not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[path]
+
+
+def _read(path: Path, *, optional: bool = False) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if optional:
+            return {}
+        raise BadProfile(f"{path.parent} has no {path.name}; {_WRITE}") from None
+    except ValueError as error:
+        raise BadProfile(f"{path} is not JSON: {error}") from None

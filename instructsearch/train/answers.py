@@ -24,7 +24,7 @@ from instructsearch.train.learner import Learner
 from instructsearch.train.loss import answer_tokens
 from instructsearch.train.settings import Settings
 
-LONGEST = 16  # tokens of an answer
+LONGEST = 16  # tokens of an answer behind a prompt
 BUDGET = 2048  # padded tokens at once; each has a logit for every word of the vocabulary
 _NONE = -100
 
@@ -41,8 +41,9 @@ class AnswerLearner(Learner):
     """A profile of kind `answer` in training. Of the examples it takes those that are answers: pairs whose positive has
     no instruction, the query's instruction being the question.
 
-    A causal model learns the answer behind the prompt, and that it ends there. A masked one learns it in the place of
-    the template's mask tokens, of which there are as many as the answer has tokens.
+    A causal model learns the answer behind the prompt, and that it ends there. A masked one learns as much of it as the
+    template has mask tokens, in their place: were there as many of them as the answer has tokens, their number would
+    tell it, and a text would not have to be read.
 
     Raises:
         BadProfile: the profile is not of this kind, or leaves no room for an answer.
@@ -53,11 +54,12 @@ class AnswerLearner(Learner):
     network: LanguageModel
 
     def _network(self, profile: Profile, folder: Path) -> nn.Module:
-        room = self.length - LONGEST
+        network = LanguageModel(profile, folder)
+        room = self.length if network.masked else self.length - LONGEST
         if room < 1:
             raise BadProfile(f"{profile.name}: {self.length} tokens leave no room for an answer of {LONGEST}")
         self._prompts = Tokeniser(replace(profile, max_tokens=room), folder)
-        return LanguageModel(profile, folder)
+        return network
 
     @property
     def model(self) -> Any:
@@ -104,7 +106,7 @@ class AnswerLearner(Learner):
         """Return each example's prompt, as embed-by-answer asks it, with its answer and what is to be predicted."""
         prompts = self._prompts.tokenise([each.query for each in examples], "document")
         encoded = [self._prompts.tokenizer.encode(each.positive[1], add_special_tokens=False).ids for each in examples]
-        answers = [np.asarray(ids[:LONGEST], np.int64) for ids in encoded]
+        answers = [np.asarray(ids, np.int64) for ids in encoded]
         place = _in_place if self.network.masked else _behind
         return [place(prompt, answer, self._prompts) for prompt, answer in zip(prompts, answers, strict=True)]
 
@@ -112,7 +114,7 @@ class AnswerLearner(Learner):
 def _behind(prompt: Tokens, answer: NDArray[np.int64], tokeniser: Tokeniser) -> Asked:
     """Return prompt, answer and the token that ends it, if there is one; each is predicted from the token before it."""
     end = [] if tokeniser.eos_id is None else [tokeniser.eos_id]
-    wanted = np.append(answer, end).astype(np.int64) if 0 < len(answer) < LONGEST else answer
+    wanted = np.append(answer, end).astype(np.int64) if 0 < len(answer) < LONGEST else answer[:LONGEST]
     ids = np.concatenate([prompt.ids, wanted[:-1]]).astype(np.int64)
     targets = np.full(len(ids), _NONE)
     targets[len(ids) - len(wanted) :] = wanted
@@ -120,15 +122,13 @@ def _behind(prompt: Tokens, answer: NDArray[np.int64], tokeniser: Tokeniser) -> 
 
 
 def _in_place(prompt: Tokens, answer: NDArray[np.int64], tokeniser: Tokeniser) -> Asked:
-    """Return the prompt with as many mask tokens in its last run of them as the answer has tokens."""
+    """Return the prompt, whose last run of mask tokens is to begin with the answer."""
     masks = np.flatnonzero(prompt.ids == tokeniser.mask_id)
     if not len(masks):
         raise BadProfile(f"{tokeniser.profile.name}: mask pooling, but the template holds no mask token")
-    end = int(masks[-1]) + 1
-    start = end
-    while start and prompt.ids[start - 1] == tokeniser.mask_id:
-        start -= 1
-    ids = np.concatenate([prompt.ids[:start], np.full(len(answer), tokeniser.mask_id), prompt.ids[end:]])
-    targets = np.full(len(ids), _NONE)
-    targets[start : start + len(answer)] = answer
-    return Asked(ids.astype(np.int64), targets)
+    last = int(masks[-1])
+    first = last - int(np.argmin(np.append(prompt.ids[last::-1] == tokeniser.mask_id, False))) + 1
+    targets = np.full(len(prompt.ids), _NONE)
+    some = answer[: last + 1 - first]
+    targets[first : first + len(some)] = some
+    return Asked(prompt.ids.astype(np.int64), targets)

@@ -29,14 +29,14 @@ def draw(lines: Path, picture: Path) -> bool:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     for kind, points in sorted(losses.items()):
-        width = max(1, min(_SMOOTH, len(points) // 4))
-        means = [points[at : at + width] for at in range(0, len(points) - width + 1, width)]
-        steps = [part[-1][0] for part in means]
-        axes.plot(steps, [sum(loss for _, loss in part) / width for part in means], label=kind, linewidth=1.5)
+        width = max(1, min(_SMOOTH, len(points) // 12))
+        parts = [points[at : at + width] for at in range(0, len(points) - width + 1, width)]
+        steps, means = ([sum(point[at] for point in part) / width for part in parts] for at in (0, 1))
+        axes.plot(steps, means, label=kind, linewidth=1.5)
     axes.set(xlabel="step", ylabel=f"loss (mean of up to {_SMOOTH} steps of a kind)")
     axes.grid(alpha=0.3)
     if losses:
-        axes.legend(frameon=False)
+        figure.legend(loc="outside upper center", ncols=8, frameon=False)
     other = axes.twinx()
     other.plot(list(rates), list(rates.values()), color="0.6", linewidth=1, linestyle=":")
     other.set(ylabel="learning rate (dotted)")

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,9 +182,9 @@ def read_line(line: str) -> dict[str, Any] | None:
     """Return what a line of the log says; None where it was not written to its end."""
     try:
         told = json.loads(line)
-        return told if isinstance(told["step"], int) else None
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
+    return told if isinstance(told, dict) and {each.name for each in fields(Progress)} <= set(told) else None
 
 
 @contextmanager

@@ -29,8 +29,8 @@ log = logging.getLogger("instructsearch.train")
 class Plan:
     """What a run needs besides its data: the profile trained, how, and at which rank it is saved.
 
-    `rank` 0 saves the change whole, in 8 bits a weight; the updates of method `lora` then have rank 64. `length` is how
-    many tokens of a prompt are seen in training; 0 is the profile's own window.
+    `rank` 0 saves the change whole, in 8 bits a weight; the updates of method `lora`, saved at their own rank, have
+    64 then. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window.
 
     Raises:
         ValueError: the method is none, or a number is out of bounds.
@@ -70,7 +70,8 @@ def plan(recipe: Recipe, changes: Mapping[str, Any]) -> Plan:
     theirs = find(str(base)).to_dict()
     moved = {"files", "revision"} if "model" in facts else set()
     theirs = {name: value for name, value in theirs.items() if name not in {"aliases", *moved}}
-    profile = Profile.from_dict({**theirs, **facts, "name": facts.get("name", f"{base}-trained")})
+    said = {"name": f"{base}-trained", "description": f"trained from {base}"}
+    profile = Profile.from_dict({**theirs, **said, **facts})
     wanted = {**recipe.training, **changes}
     known = {each.name for each in fields(Settings)} | {"method", "rank", "length"}
     if unknown := sorted(set(wanted) - known):
@@ -109,7 +110,8 @@ def run(
     step = train(learner, examples, plan.settings, folder / RUN, progress=progress, stop_seconds=stop_seconds)
     least = None
     if step == plan.settings.steps:
-        least = save.save(learner, folder / MODEL, plan.profile.name, rank=plan.rank)
+        rank = learner.rank if plan.method == "lora" else plan.rank
+        least = save.save(learner, folder / MODEL, plan.profile.name, rank=rank)
     try:
         draw(folder / RUN / LOG, folder / CURVE)
     except OSError as error:

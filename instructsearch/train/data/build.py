@@ -143,7 +143,7 @@ class Builder:
                     sources.text(row, field, source.name) for field in (source.instruction, source.text, source.output)
                 )
                 if text and output:
-                    tasks.setdefault(task, []).append((said, self._cut(text), self._cut(output)))
+                    tasks.setdefault(task, []).append((said, self._cut(text), output))
         for task, found in sorted(tasks.items()):
             some = [found[at] for at in self._some([text for _, text, _ in found], source.most)]
             self._pool += [text for _, text, _ in some if len(text) < 300]
@@ -151,13 +151,13 @@ class Builder:
 
     def _task(self, source: Answers, task: str, found: Sequence[tuple[str, str, str]]) -> Iterator[Example]:
         random = self._random
-        texts, outputs = [text for _, text, _ in found], [output for _, _, output in found]
+        texts, outputs = [text for _, text, _ in found], [self._cut(output) for _, _, output in found]
         inputs, answers = self._encode(texts), self._encode(outputs)
         said = [_shortened(instruction, random) for instruction, _, _ in found]
         for query, positive, negative in mining.by_output(inputs, answers, random):
             sides = [(said[query], texts[at]) for at in (query, positive, negative)]
             yield Example(sides[0], sides[1], sides[2], f"{source.name}/{task}")
-        short = [at for at, output in enumerate(outputs) if len(output.split()) <= source.words]
+        short = [at for at, (_, _, output) in enumerate(found) if len(output.split()) <= source.words]
         for at in short:
             wrong = outputs[int(random.choice(short))]
             negative_side = ("", wrong) if wrong != outputs[at] else None

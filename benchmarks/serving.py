@@ -1,0 +1,254 @@
+"""Ask a service from many clients at once while a writer ingests, and hold every answer against the truth.
+
+    python benchmarks/serving.py [--chunks 100000] [--clients 32] [--seconds 60] [--embedder minilm] [--root FOLDER]
+
+The collection is made once and kept in --root. Queries are sent over loopback by keep-alive connections from a process
+of their own, once with shared batches and once one at a time. In dense mode the hits of documents that the writer did
+not add must be those that the library found before, with those scores; in every mode a hit's text must be that
+of its document. What is wrong is counted, and is to be nought.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+from results import file
+
+SERVE = """
+import sys
+from pathlib import Path
+from instructsearch.serve import Settings, run
+run(Settings(Path(sys.argv[1]), port=0, batch=int(sys.argv[2])), lambda address: print(address, flush=True))
+"""
+NAME = "load"
+QUERIES = 500
+WRITTEN = 50  # documents in each of the writer's requests
+K = 10
+SLACK = 1e-5  # of a score: a text embedded in company may differ from itself alone in the last digits
+MODES = ("dense", "hybrid")
+
+
+def words(count: int = 20_000) -> list[str]:
+    """Return made-up words that a tokenizer cuts into a few pieces, as it does real ones."""
+    made = random.Random(0)
+    return [
+        "".join(made.choice("bdfgklmnprstvz") + made.choice("aeiou") for _ in range(made.randint(2, 3)))
+        for _ in range(count)
+    ]
+
+
+def sentence(made: random.Random, vocabulary: list[str], length: int) -> str:
+    """Return words by Zipf's law, without the few that are in everything."""
+    return " ".join(vocabulary[min(len(vocabulary) - 1, int(20 * made.paretovariate(0.5)))] for _ in range(length))
+
+
+def collection(root: Path, chunks: int, embedder: str) -> None:
+    """Make the collection, unless it is there."""
+    from instructsearch import Collection, Document
+
+    if (root / NAME / "collection.db").exists():
+        return
+    made, vocabulary = random.Random(1), words()
+    started = time.monotonic()
+    target = Collection.create(NAME, root, embedder=embedder)
+    report = target.add(Document(f"d{n}", f"d{n} {sentence(made, vocabulary, 16)}") for n in range(chunks))
+    print(
+        f"collection       {time.monotonic() - started:7.1f} s for {report.chunks:,} chunks of {embedder}", flush=True
+    )
+
+
+def asked() -> list[str]:
+    """Return the queries."""
+    made, vocabulary = random.Random(2), words()
+    return [sentence(made, vocabulary, 6) for _ in range(QUERIES)]
+
+
+def truth(root: Path) -> list[dict[str, float]]:
+    """Return the best documents of each query with their scores, as the library finds them alone, best first."""
+    from instructsearch import Collection, Query
+
+    target = Collection.open(NAME, root)
+    queries = [Query(text, k=5 * K, mode="dense") for text in asked()]
+    return [
+        {hit.document: hit.score for hit in hits if hit.document.startswith("d")}
+        for hits in target.search_many(queries)
+    ]
+
+
+class Connection:
+    """A keep-alive connection that sends prepared requests, at a small part of what a client library costs."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+
+    async def open(self) -> "Connection":
+        """Connect."""
+        self._in, self._out = await asyncio.open_connection(self._host, self._port)
+        return self
+
+    async def post(self, path: str, asked: dict[str, object]) -> tuple[int, dict[str, object]]:
+        """Return the status and the answer."""
+        body = json.dumps(asked).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        self._out.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        lines = (await self._in.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
+        return int(lines[0].split()[1]), json.loads(await self._in.readexactly(length))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._out.close()
+
+
+async def clients(
+    host: str, port: int, count: int, seconds: float, mode: str, known: list[dict[str, float]]
+) -> dict[str, object]:
+    """Ask from so many connections for so long; return times, errors and what was wrong."""
+    queries, times, errors, wrong = asked(), [], [], []
+    until = time.perf_counter() + seconds
+
+    def check(number: int, hits: list[dict[str, object]]) -> None:
+        if not all(str(hit["text"]).split()[0] == hit["document"] for hit in hits):
+            wrong.append((queries[number], "a text of another document"))
+        theirs = {str(hit["document"]): float(hit["score"]) for hit in hits if str(hit["document"]).startswith("d")}
+        same = all(
+            abs(theirs[document] - known[number].get(document, 9)) < SLACK and abs(theirs[document] - score) < SLACK
+            for document, score in zip(theirs, known[number].values(), strict=False)
+        )
+        if mode == "dense" and not same:
+            wrong.append((queries[number], theirs, known[number]))
+
+    async def client(seed: int) -> None:
+        made = random.Random(seed)
+        connection = await Connection(host, port).open()
+        while time.perf_counter() < until:
+            number = made.randrange(QUERIES)
+            started = time.perf_counter()
+            status, answer = await connection.post(
+                f"/collections/{NAME}/search", {"query": queries[number], "k": K, "mode": mode}
+            )
+            times.append(time.perf_counter() - started)
+            if status != 200:
+                errors.append(answer)
+            else:
+                check(number, answer["hits"])
+        connection.close()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client(seed) for seed in range(count)))
+    return {"seconds": time.perf_counter() - started, "times": times, "errors": errors, "wrong": wrong}
+
+
+async def writer(host: str, port: int, seconds: float, first: int) -> int:
+    """Add documents, a request after the other, for so long; return how many."""
+    made, vocabulary = random.Random(first), words()
+    connection = await Connection(host, port).open()
+    until, added = time.perf_counter() + seconds, 0
+    while time.perf_counter() < until:
+        batch = [
+            {"id": (id := f"w{first}-{added + n}"), "text": f"{id} {sentence(made, vocabulary, 16)}"}
+            for n in range(WRITTEN)
+        ]
+        status, job = await connection.post(f"/collections/{NAME}/documents?wait=60", {"documents": batch})
+        assert status in (200, 202) and job["state"] in ("done", "running", "queued"), job
+        added += WRITTEN
+    connection.close()
+    return added
+
+
+def load(
+    address: tuple[str, int], count: int, seconds: float, mode: str, known: list[dict[str, float]], queue: object
+) -> None:
+    """Run the clients in a process of their own."""
+    queue.put(asyncio.run(clients(*address, count, seconds, mode, known)))
+
+
+def measured(
+    root: Path, batch: int, count: int, seconds: float, mode: str, known: list[dict[str, float]], first: int
+) -> dict[str, object]:
+    """Serve with batches of a size, ask and write at once; return the figures."""
+    serve = subprocess.Popen([sys.executable, "-c", SERVE, str(root), str(batch)], stdout=subprocess.PIPE, text=True)
+    try:
+        host, port = serve.stdout.readline().strip().removeprefix("http://").split(":")
+        address = (host, int(port))
+        asyncio.run(clients(*address, 2, 3.0, mode, known))  # models loaded, files mapped
+        context = get_context("spawn")
+        queue = context.Queue()
+        asking = context.Process(target=load, args=(address, count, seconds, mode, known, queue))
+        asking.start()
+        added = asyncio.run(writer(*address, seconds, first))
+        found = queue.get()
+        asking.join()
+    finally:
+        serve.terminate()
+        serve.wait(60)
+    times = sorted(found["times"])
+    for problem in [*found["errors"], *found["wrong"]][:3]:
+        print("PROBLEM", problem, flush=True)
+    return {
+        "mode": mode,
+        "batch": batch,
+        "clients": count,
+        "queries": len(times),
+        "per_second": len(times) / found["seconds"],
+        "p50_ms": 1000 * statistics.median(times),
+        "p95_ms": 1000 * times[int(0.95 * len(times))],
+        "errors": len(found["errors"]),
+        "wrong": len(found["wrong"]),
+        "written": added,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--embedder", default="minilm")
+    parser.add_argument("--root", type=Path)
+    options = parser.parse_args()
+    root = options.root or Path(tempfile.mkdtemp(prefix="serving-"))
+    os.environ.pop("INSTRUCTSEARCH_TOKEN", None)
+    collection(root, options.chunks, options.embedder)
+    known = truth(root)
+    runs = []
+    for mode in MODES:
+        for batch in (64, 1):
+            first = int(time.time())
+            run = measured(root, batch, options.clients, options.seconds, mode, known, first)
+            runs.append(run)
+            print(
+                f"{mode:7} batch {batch:2}  {run['per_second']:7.1f} queries/s, p50 {run['p50_ms']:6.0f} ms,"
+                f" p95 {run['p95_ms']:6.0f} ms, errors {run['errors']}, wrong {run['wrong']},"
+                f" {run['written']:,} documents written meanwhile",
+                flush=True,
+            )
+    ratios = {
+        mode: shared["per_second"] / alone["per_second"]
+        for mode, shared, alone in zip(MODES, runs[::2], runs[1::2], strict=True)
+    }
+    print("  ".join(f"{mode}: shared batches answer {ratio:.1f} times as many" for mode, ratio in ratios.items()))
+    file(
+        "serving",
+        {
+            "chunks": options.chunks,
+            "embedder": options.embedder,
+            "seconds": options.seconds,
+            "runs": runs,
+            "ratios": ratios,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
