@@ -13,11 +13,15 @@ import asyncio
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+from collections import Counter
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -37,18 +41,20 @@ SLACK = 1e-5  # of a score: a text embedded in company may differ from itself al
 MODES = ("dense", "hybrid")
 
 
+@cache
 def words(count: int = 20_000) -> list[str]:
-    """Return made-up words that a tokenizer cuts into a few pieces, as it does real ones."""
-    made = random.Random(0)
-    return [
-        "".join(made.choice("bdfgklmnprstvz") + made.choice("aeiou") for _ in range(made.randint(2, 3)))
-        for _ in range(count)
-    ]
+    """Return the words of the standard library's sources by how often they occur, without the commonest."""
+    found: Counter[str] = Counter()
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*/*.py")):
+        if "site-packages" not in str(path):
+            found.update(re.findall(r"[a-z]{3,12}", path.read_text(errors="replace")))
+    return [word for word, _ in sorted(found.items(), key=lambda one: (-one[1], one[0]))[100 : 100 + count]]
 
 
-def sentence(made: random.Random, vocabulary: list[str], length: int) -> str:
-    """Return words by Zipf's law, without the few that are in everything."""
-    return " ".join(vocabulary[min(len(vocabulary) - 1, int(20 * made.paretovariate(0.5)))] for _ in range(length))
+def sentence(made: random.Random, length: int) -> str:
+    """Return so many words, which follow Zipf's law but for its head: a stop list takes that out."""
+    known = words()
+    return " ".join(known[min(len(known) - 1, int(200 * made.paretovariate(0.5)) - 200)] for _ in range(length))
 
 
 def collection(root: Path, chunks: int, embedder: str) -> None:
@@ -57,10 +63,10 @@ def collection(root: Path, chunks: int, embedder: str) -> None:
 
     if (root / NAME / "collection.db").exists():
         return
-    made, vocabulary = random.Random(1), words()
+    made = random.Random(1)
     started = time.monotonic()
     target = Collection.create(NAME, root, embedder=embedder)
-    report = target.add(Document(f"d{n}", f"d{n} {sentence(made, vocabulary, 16)}") for n in range(chunks))
+    report = target.add(Document(f"d{n}", f"d{n} {sentence(made, made.randint(8, 40))}") for n in range(chunks))
     print(
         f"collection       {time.monotonic() - started:7.1f} s for {report.chunks:,} chunks of {embedder}", flush=True
     )
@@ -68,8 +74,8 @@ def collection(root: Path, chunks: int, embedder: str) -> None:
 
 def asked() -> list[str]:
     """Return the queries."""
-    made, vocabulary = random.Random(2), words()
-    return [sentence(made, vocabulary, 6) for _ in range(QUERIES)]
+    made = random.Random(2)
+    return [sentence(made, 6) for _ in range(QUERIES)]
 
 
 def truth(root: Path) -> list[dict[str, float]]:
@@ -150,12 +156,12 @@ async def clients(
 
 async def writer(host: str, port: int, seconds: float, first: int) -> int:
     """Add documents, a request after the other, for so long; return how many."""
-    made, vocabulary = random.Random(first), words()
+    made = random.Random(first)
     connection = await Connection(host, port).open()
     until, added = time.perf_counter() + seconds, 0
     while time.perf_counter() < until:
         batch = [
-            {"id": (id := f"w{first}-{added + n}"), "text": f"{id} {sentence(made, vocabulary, 16)}"}
+            {"id": (id := f"w{first}-{added + n}"), "text": f"{id} {sentence(made, made.randint(8, 40))}"}
             for n in range(WRITTEN)
         ]
         status, job = await connection.post(f"/collections/{NAME}/documents?wait=60", {"documents": batch})

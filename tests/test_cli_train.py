@@ -7,8 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_bert
-from tiny_training import TEMPLATE, crossing
+from tiny_training import TEMPLATE, crossing, roomy_bert
 
 from instructsearch import embed
 from instructsearch.cli import _run
@@ -31,6 +30,7 @@ adapters_need_instruction = true
 [training]
 steps = 6
 batch = 4
+length = 240
 rate = 3e-3
 
 [[labels]]
@@ -84,7 +84,7 @@ def one_thread():
 def place(tmp_path_factory):
     """A folder with a recipe, its base, its data and the examples made of them, that no test changes."""
     folder = tmp_path_factory.mktemp("train")
-    tiny_bert(folder / "bert", max_tokens=48)
+    roomy_bert(folder / "bert")
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "data").mkdir()
     rows = [{"text": text, "thing": thing, "colour": colour} for text, thing, colour in crossing("abcd")]

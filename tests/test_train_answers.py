@@ -11,7 +11,7 @@ from tiny_training import answering, crossing, kept, labelled, written
 
 from instructsearch import embed
 from instructsearch.embed.answer import AnswerEmbedder
-from instructsearch.errors import BadProfile, BadVector, ModelDamaged, ReadError
+from instructsearch.errors import BadProfile, BadVector, ModelDamaged, ReadError, TooLong
 from instructsearch.train import answers, loop, save
 from instructsearch.train.answers import LONGEST, AnswerLearner
 from instructsearch.train.examples import Example
@@ -276,6 +276,15 @@ def test_only_answers_are_learned_and_data_without_any_is_refused(profiles, data
     assert set(learner.tasks(data)) == {"answers/thing", "answers/colour"}
     with pytest.raises(ReadError, match=r"none\.jsonl: has no answers to learn"):
         loop.train(learner, written(tmp_path / "none.jsonl", [*labelled("ab"), *kept("ab")]), Settings(), tmp_path)
+
+
+def test_only_a_question_that_is_asked_must_leave_room_for_a_text(profiles, tmp_path):
+    learner = learner_of(profiles["opt"])
+    long = Example(("What is the colour? " * 40, "red cat"), ("", "red"), None, "t")
+    with pytest.raises(TooLong, match="leaves none for the text"):
+        learner.tasks(written(tmp_path / "asked.jsonl", [*answering("ab"), long]))
+    other = replace(long, positive=("colour", "red"))
+    assert "t" not in learner.tasks(written(tmp_path / "other.jsonl", [*answering("ab"), other]))
 
 
 def test_each_kind_of_profile_has_its_own_learner(profiles):

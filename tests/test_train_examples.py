@@ -52,6 +52,15 @@ def test_answers_are_tasks_whose_positives_have_no_instruction(tmp_path):
     assert examples.answering == {"answers/thing", "answers/colour"}
 
 
+def test_the_instructions_of_a_task_are_known(tmp_path):
+    examples = written(tmp_path / "e.jsonl", [PAIR, *answering("ab")])
+    assert examples.instructions == {
+        "7": {"Represent the question;", "Represent the text;"},
+        "answers/thing": {"sentence", "the sentence", ""},
+        "answers/colour": {"colour", "the colour", ""},
+    }
+
+
 def test_texts_of_every_kind_survive(tmp_path):
     texts = ["", "  ", "two\nlines\u2028three\r\n", "\x00\x7f", "naïve 東京 \U0001f600", '"[{\\', "\ud800 alone"]
     made = [Example((text, "a"), ("b", text), None, "t") for text in texts]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_training import answering, crossing, kept, labelled, profile, written
 
-from instructsearch.errors import BadVector, ReadError, StorageError
+from instructsearch.errors import BadVector, ReadError, StorageError, TooLong
 from instructsearch.train import checkpoint, loop
 from instructsearch.train.contrast import backward, label_numbers, same_texts
 from instructsearch.train.examples import Example
@@ -290,6 +290,14 @@ def test_data_of_which_nothing_has_a_weight_is_refused(learner, data, tmp_path):
     nothing = Settings(weights=(("labels/", 0.0), ("answers/", 0.0), ("keep/", 0.0)))
     with pytest.raises(ReadError, match=r"data\.jsonl: no task is left"):
         loop.train(learner, data, nothing, tmp_path)
+
+
+def test_an_instruction_without_room_for_a_text_is_refused_before_the_first_step(tiny, tmp_path):
+    long = Example(("the colour of the mat " * 8, "red cat"), ("colour", "red"), None, "t")
+    data = written(tmp_path / "e.jsonl", [*labelled("ab"), long])
+    with pytest.raises(TooLong, match=r"leaves none for the text: 'the colour .*; train with a greater length"):
+        loop.train(Learner(tiny, device="cpu"), data, FEW, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
 
 
 # --- when something breaks

@@ -3,7 +3,11 @@
 from dataclasses import replace
 from itertools import cycle
 
+import torch
+import transformers
+from safetensors.torch import save_file
 from tiny_models import tiny_bert
+from tiny_models import write as write_json
 
 from instructsearch import embed
 from instructsearch.train.examples import Example, Examples, write
@@ -26,6 +30,19 @@ def profile(folder, **changes):
         "adapters_need_instruction": True,
     }
     return replace(embed.find(str(folder)), **{**facts, **changes})
+
+
+def roomy_bert(folder):
+    """Write a tiny BERT with room for real wordings, of which its tokenizer makes a token a letter."""
+    tiny_bert(folder, max_tokens=240)
+    torch.manual_seed(7)
+    config = transformers.BertConfig.from_pretrained(folder, max_position_embeddings=256)
+    weights = transformers.BertModel(config).state_dict()
+    save_file(
+        {name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    write_json(folder / "config.json", config.to_dict())
+    return folder
 
 
 def crossing(letters, things=THINGS, colours=COLOURS):

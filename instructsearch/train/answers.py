@@ -20,7 +20,7 @@ from instructsearch.embed.tokens import Tokeniser, Tokens
 from instructsearch.errors import BadProfile, ReadError
 from instructsearch.train.examples import Example, Examples
 from instructsearch.train.language_model import LanguageModel
-from instructsearch.train.learner import Learner
+from instructsearch.train.learner import Learner, refuse_long
 from instructsearch.train.loss import answer_tokens
 from instructsearch.train.settings import Settings
 
@@ -71,9 +71,11 @@ class AnswerLearner(Learner):
 
         Raises:
             ReadError: there is no such task.
+            TooLong: a question leaves no room for a text.
         """
         if not examples.answering:
             raise ReadError(str(examples.path), "has no answers to learn: pairs whose pos has an empty instruction")
+        refuse_long(self._prompts, set().union(*(examples.instructions[task] for task in examples.answering)))
         return {task: rows for task, rows in examples.tasks.items() if task in examples.answering}
 
     def backward(self, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:

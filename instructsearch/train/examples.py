@@ -66,8 +66,8 @@ def write(path: Path, examples: Iterable[Example]) -> int:
 class Examples(Sequence[Example]):
     """The rows of a file, read when asked for.
 
-    `tasks` maps each task to the numbers of its rows, `kinds` to its kind. `answering` are the tasks whose positives
-    all stand without an instruction: each is the answer to what its query's instruction asks.
+    `tasks` maps each task to the numbers of its rows, `kinds` to its kind, `instructions` to all that its texts stand
+    under. `answering` are the tasks whose positives all stand without one: each is the answer to what its query's asks.
 
     Raises:
         ReadError: a row is not of this form; the message names it.
@@ -76,6 +76,7 @@ class Examples(Sequence[Example]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.kinds: dict[str, Kind] = {}
+        self.instructions: dict[str, set[str]] = {}
         spans: list[tuple[int, int]] = []
         tasks: dict[str, list[int]] = {}
         other: set[str] = set()
@@ -86,6 +87,8 @@ class Examples(Sequence[Example]):
                 raise ReadError(row.where, f"is of kind {example.kind!r}, and task {example.task!r} of {kind!r} before")
             if kind != "pairs" or example.positive[0]:
                 other.add(example.task)
+            sides = (example.query, example.positive, *([example.negative] if example.negative else []))
+            self.instructions.setdefault(example.task, set()).update(instruction for instruction, _ in sides)
             tasks.setdefault(example.task, []).append(len(spans))
             spans.append((row.offset, len(row.content)))
         if not spans:

@@ -23,13 +23,14 @@ from instructsearch.embed.encoder import choose_device, native_bfloat16
 from instructsearch.embed.network import Network
 from instructsearch.embed.tokens import Tokeniser
 from instructsearch.embed.weights import locate
-from instructsearch.errors import BadProfile, MissingExtra
+from instructsearch.errors import BadProfile, MissingExtra, TooLong
 from instructsearch.records import Role
 from instructsearch.train import attention, contrast
 from instructsearch.train.examples import Example, Examples, Pair
 from instructsearch.train.settings import Settings
 
 Method = Literal["lora", "matrices", "full"]
+_ROLES: tuple[Role, ...] = ("query", "document")
 BUDGET = 8192  # padded tokens that pass through the network at once
 
 
@@ -101,7 +102,12 @@ class Learner:
         self.network.train(mode)
 
     def tasks(self, examples: Examples) -> Mapping[str, NDArray[np.int64]]:
-        """Return the rows of each task that can be learned: all of them."""
+        """Return the rows of each task that can be learned: all of them.
+
+        Raises:
+            TooLong: an instruction leaves no room for a text; better now than hours from now.
+        """
+        refuse_long(self.tokeniser, set().union(*examples.instructions.values()))
         return examples.tasks
 
     def backward(self, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
@@ -155,6 +161,17 @@ class Learner:
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context in which products are in bfloat16, where the device multiplies it natively."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def refuse_long(tokeniser: Tokeniser, instructions: set[str]) -> None:
+    """Raise TooLong if the longest of the instructions leaves no room for a text."""
+    found = sorted(instructions)
+    longest = found[int(np.argmax(tokeniser.count(found)))]
+    try:
+        for role in _ROLES:
+            tokeniser.room(longest, role)
+    except TooLong as error:
+        raise TooLong(f"{error}; train with a greater length, or leave it out of the data") from None
 
 
 def _add_lora(backbone: Any, rank: int) -> None:

@@ -29,8 +29,8 @@ log = logging.getLogger("instructsearch.train")
 class Plan:
     """What a run needs besides its data: the profile trained, how, and at which rank it is saved.
 
-    `rank` 0 saves the change whole, in 8 bits a weight; the updates of method `lora`, saved at their own rank, have
-    64 then. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window.
+    `rank` 0 saves the change whole, in 8 bits a weight; method `lora`, whose updates are saved at their own rank, takes
+    it for 64. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window.
 
     Raises:
         ValueError: the method is none, or a number is out of bounds.
