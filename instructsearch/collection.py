@@ -138,6 +138,7 @@ class Collection:
         by_document: bool = False,
         rerank: str | None = None,
         understand: bool = False,
+        explain: bool = False,
     ) -> list[Hit]:
         """Return the k best hits, fewer only when no more match. Options as in `Query`, which may be given instead.
 
@@ -150,7 +151,7 @@ class Collection:
         """
         if isinstance(query, str):
             views = (view,) if isinstance(view, str) else tuple(view)
-            query = Query(query, instruction, views, k, mode, where, by_document, rerank, understand)
+            query = Query(query, instruction, views, k, mode, where, by_document, rerank, understand, explain)
         return next(self.search_many([query]))
 
     def search_many(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:

@@ -120,7 +120,8 @@ class Query:
     `instruction` None means the view's own query instruction, "" means none. `views` empty means the
     collection's first view. `where` is an operator dictionary; None means no filter. `k` counts chunks, or documents
     when `by_document`. `rerank` names the reranker that puts the best candidates in a better order; None means none.
-    `understand` reads the text as a person's: quoted phrases, exclusions and `field:value`, as in `asking`.
+    `understand` reads the text as a person's: quoted phrases, exclusions and `field:value`, as in `asking`. `explain`
+    asks for what became of each hit at each stage.
     """
 
     text: str
@@ -132,6 +133,7 @@ class Query:
     by_document: bool = False
     rerank: str | None = None
     understand: bool = False
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ class Hit:
     alone; `instructions` gives for each of them what document and query were embedded under; `ranks` is its rank in
     each list that was fused; `device` is what answered the dense part. `rerank`, where a reranker scored the passage,
     has its `name`, its `score`, the `rank` before it, the `instruction` that it was given and whether it
-    `takes_instruction`.
+    `takes_instruction`. `explain`, where it was asked for, has the passage's `stages` (rank and score in each list,
+    after `fusion` and by `rerank`; only those that saw it), both `instructions` of each view, the `filters` that
+    applied, each view's `index` (spec, number of vectors, whether the search was exact), and `milliseconds` by stage.
     """
 
     rank: int
@@ -161,9 +165,10 @@ class Hit:
     ranks: Mapping[str, int] = field(default_factory=dict)
     device: str = "cpu"
     rerank: Mapping[str, Any] | None = None
+    explain: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the hit as plain JSON-ready data; `rerank` is there where a reranker scored it."""
+        """Return the hit as plain JSON-ready data; `rerank` and `explain` are there where there is something to say."""
         return {
             "rank": self.rank,
             "score": self.score,
@@ -180,4 +185,5 @@ class Hit:
             "ranks": dict(self.ranks),
             "device": self.device,
             **({"rerank": dict(self.rerank)} if self.rerank is not None else {}),
+            **({"explain": dict(self.explain)} if self.explain is not None else {}),
         }

@@ -116,6 +116,16 @@ class View:
         vectors.prove(found[0], self.opened)
         return found
 
+    @property
+    def spec(self) -> str:
+        """How its vectors are indexed; Flat where nothing but the segments is there."""
+        return self.listed.spec if self.listed is not None else "Flat"
+
+    def scans(self, k: int, *, allowed: IdArray | None = None, denied: IdArray | None = None) -> bool:
+        """Tell whether a search for one query looks at every vector that may be found, so that it misses none."""
+        index = self.index
+        return index is None or index.scans(index.depth(k), allowed=allowed, denied=denied)
+
     def same(self, other: "View") -> bool:
         """Tell whether the other stands for the same files and instructions."""
         return (self.row, self.segments, self.listed) == (other.row, other.segments, other.listed)

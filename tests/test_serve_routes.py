@@ -131,6 +131,20 @@ def test_every_option_reaches_the_search(service, root, options):
     assert theirs
 
 
+def test_an_explanation_tells_the_filter_as_it_was_written_and_no_path(client, tmp_path):
+    source = tmp_path / "notes.txt"
+    source.write_text("the printer is on fire")
+    Collection.open("c", client.root).index([source])
+    own = {"path": {"$in": ["file:notes.txt"]}}
+    (hit,) = client.search("printer -water", where=own, explain=True, understand=True)
+    assert hit["explain"]["filters"] == {"$and": [own, {"$and": [{"$not_contains": "water"}]}]}
+    (hit,) = client.search("printer", where=own, explain=True)
+    assert hit["explain"]["filters"] == own
+    assert {"default", "bm25", "fusion"} == set(hit["explain"]["stages"])
+    assert str(tmp_path) not in json.dumps(hit)
+    assert "explain" not in client.search("printer")[0]
+
+
 def test_several_views_are_fused_and_each_says_its_instructions(client):
     client.add(*TICKETS)
     job = client.post("/collections/c/views", json={"name": "tone", "instruction": "thank"}, params={"wait": 60}).json()

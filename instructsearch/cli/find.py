@@ -40,6 +40,7 @@ RUN_DEPTH = 100  # documents a query in a run, where -k does not say
     default=None,
     help='Read "phrases", -exclusions, field:value and "but not ..." in the text.  [default: yes; no in a run]',
 )
+@click.option("--explain", is_flag=True, help="Say what became of each hit at each stage, and how long that took.")
 @click.option("--queries", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL of _id and text.")
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="TREC run to write.")
 @options.as_json
@@ -56,6 +57,7 @@ def search_command(
     where: tuple[str, ...],
     rerank: str | None,
     understand: bool | None,
+    explain: bool,
     queries: Path | None,
     run_file: Path | None,
     as_json: bool,
@@ -73,7 +75,12 @@ def search_command(
     collection = options.opened(name, root, device, embedder)
     options.refuse_other(collection, embedder, views)
     reading = queries is None if understand is None else understand
-    template = Query("", instruction, views, k or 10, mode, expressions(where), rerank=rerank, understand=reading)
+    template = Query(
+        *("", instruction, views, k or 10, mode, expressions(where)),
+        rerank=rerank,
+        understand=reading,
+        explain=explain,
+    )
     if queries is not None and run_file is not None:
         asked = _read(queries)
         _run(collection, template, asked, run_file, k or RUN_DEPTH)

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,24 @@ def hit(found: Hit, query: str, width: int) -> None:
     click.echo(f"{head}  {click.style(rest, dim=True)}")
     for text in _snippet(plain(found.text), query, width - 5):
         click.echo(f"     {_marked(text, query)}")
+    if found.explain is not None:
+        for text in _explained(found.explain):
+            click.echo(click.style(f"     {plain(text)}", dim=True))
     click.echo()
+
+
+def _explained(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of an explanation."""
+    for stage, one in told["stages"].items():
+        index = told["index"].get(stage)
+        how = f"  {index['spec']}, {'exact' if index['exact'] else 'approximate'}" if index else ""
+        of = f" of {index['vectors']:,} vectors" if index else ""
+        yield f"{stage:<10} rank {one['rank']:<4} score {one['score']:.4f}{how}{of}"
+    for view, both in told["instructions"].items():
+        yield f"{view}: documents under {both['document']!r}, the query under {both['query']!r}"
+    if told["filters"] is not None:
+        yield f"filter {json.dumps(told['filters'], ensure_ascii=False)}"
+    yield ", ".join(f"{stage} {spent:.1f} ms" for stage, spent in told["milliseconds"].items())
 
 
 def short(path: str) -> str:

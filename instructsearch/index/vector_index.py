@@ -153,15 +153,13 @@ class VectorIndex:
         wanted = min(k, matches)
         if wanted == 0 or not len(queries):
             return _padded(queries, k)
-        if allowed is not None and matches <= max(FEW_ROWS, 10 * k, min(FEW_AT_MOST, FEW_SHARE * self.rows)):
+        if allowed is not None and self._few(matches, k):
             return None
         lost = self.rows - matches
         if self._gpu is not None and allowed is None and wanted + lost <= min(self._gpu.most, self.rows):
             scores, places = self._gpu.search(queries, wanted + lost)
         else:
-            chosen = None
-            if self.spec != "Flat" and (self._spec.family or len(queries) < BATCH):
-                chosen = engine.parameters(self._spec, wanted, self.rows, keep)
+            chosen = self._parameters(len(queries), wanted, keep)
             if chosen is None:
                 return None
             # One query is one thread's work, but FAISS would wake the others for it and wait until they had a core.
@@ -171,6 +169,22 @@ class VectorIndex:
             except RuntimeError as error:
                 raise CollectionDamaged(f"the {self.spec} index fails to search; run check --repair") from error
         return self._table(scores, places, keep, wanted, k)
+
+    def scans(self, k: int, *, allowed: IdArray | None = None, denied: IdArray | None = None) -> bool:
+        """Tell whether every row that may be found is looked at for one query, here or because `search` says so."""
+        keep = self._kept(allowed, denied)
+        matches = self.rows if keep is None else int(np.count_nonzero(keep))
+        if allowed is not None and self._few(matches, k):
+            return True
+        return self.spec == "Flat" or self._parameters(1, min(k, matches), keep) is None
+
+    def _few(self, matches: int, k: int) -> bool:
+        return matches <= max(FEW_ROWS, 10 * k, min(FEW_AT_MOST, FEW_SHARE * self.rows))
+
+    def _parameters(self, queries: int, wanted: int, keep: BoolArray | None) -> Any:
+        if self.spec == "Flat" or not (self._spec.family or queries < BATCH):
+            return None
+        return engine.parameters(self._spec, wanted, self.rows, keep)
 
     def _table(
         self, scores: FloatArray, places: IdArray, keep: BoolArray | None, wanted: int, k: int

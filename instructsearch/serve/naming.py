@@ -69,10 +69,13 @@ class Names:
             told["path"] = self.source(source)
         return told
 
-    def hit(self, hit: Hit) -> dict[str, Any]:
-        """Return a hit as plain data, with the names of its files."""
+    def hit(self, hit: Hit, where: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return a hit as plain data, with the names of its files; `where` is the filter as its caller wrote it."""
+        told = hit.to_dict()
+        if hit.explain is not None:
+            told["explain"] = {**hit.explain, "filters": self._as_written(hit.explain["filters"], where)}
         return {
-            **hit.to_dict(),
+            **told,
             "document": self.document(hit.document, hit.source),
             "source": self.source(hit.source),
             "metadata": self.metadata(hit.metadata, hit.source),
@@ -89,6 +92,17 @@ class Names:
             return None if parse(where) is None else self._where(where)
         except RecursionError:
             raise BadFilter("the filter is nested too deeply") from None
+
+    def _as_written(self, filters: Mapping[str, Any] | None, where: Mapping[str, Any] | None) -> Any:
+        """Return the filters that applied with the caller's own in the place of what we made of it."""
+        meant = self.where(where)
+        if filters is None or meant is None:
+            return filters
+        if filters == meant:
+            return where
+        # what the words of the query ask for stands behind it
+        first, *others = filters["$and"]
+        return {"$and": [where if first == meant else first, *others]}
 
     def _where(self, where: Any) -> Any:
         if isinstance(where, list):

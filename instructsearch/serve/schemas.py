@@ -222,6 +222,7 @@ class Search(Asked):
     understand: bool = Field(
         default=False, description='Read the query as a person\'s: "phrases", -exclusions and field:value.'
     )
+    explain: bool = Field(default=False, description="Say with each hit what became of it at each stage.")
 
 
 class Hit(Answered):
@@ -242,6 +243,9 @@ class Hit(Answered):
     ranks: dict[str, int]
     device: str
     rerank: dict[str, Any] | None = None
+    explain: dict[str, Any] | None = Field(
+        default=None, description="Stages, instructions, filters, indexes and milliseconds, where they were asked for."
+    )
 
 
 class Hits(Answered):

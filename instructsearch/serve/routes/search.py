@@ -41,6 +41,7 @@ def _found(service: Service, name: str, asked: Search) -> dict[str, Any]:
         asked.by_document,
         service.pool.reranker(asked.rerank),
         asked.understand,
+        asked.explain,
     )
-    hits = [called.hit(hit) for hit in collection.search(query)]
+    hits = [called.hit(hit, asked.where) for hit in collection.search(query)]
     return {"collection": name, "hits": hits, "seconds": round(time.perf_counter() - started, 6)}

@@ -1,59 +1,39 @@
-"""Answer queries to one collection: its state is read once a generation, texts are embedded, hits are made.
+"""The answerer: texts are embedded, lists ranked and fused, the best reranked, and hits made of one snapshot.
 
-Joins views, models and the store's snapshot. Knows nothing of how documents came in.
+Knows the order of the stages, not what each does.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from instructsearch.asking import understand
-from instructsearch.errors import BadQuery, CollectionDamaged, ViewMismatch, ViewNotFound
-from instructsearch.filters import Compare, Tree, parse, readings
+from instructsearch.answer.asked import check, instruction_of, understood, views_of
+from instructsearch.answer.hits import Candidate, candidates
+from instructsearch.answer.state import State, Vectors, held
+from instructsearch.answer.trace import EMBED, FUSION, HITS, RERANK, UNDERSTAND, Trace
+from instructsearch.errors import BadQuery, CollectionDamaged, ViewMismatch
+from instructsearch.filters import Tree, parse
 from instructsearch.fit import Models
-from instructsearch.records import MODES, Hit, Query, content
+from instructsearch.records import Hit, Query
 from instructsearch.rerank import Loaded
 from instructsearch.rerank.reorder import DEPTH, reorder
-from instructsearch.search import BM25, Found, Ranked, Ranker, expression, search
+from instructsearch.search import BM25, FUSION_DEPTH, Ranked, Ranker, expression, search
 from instructsearch.store import Place, Snapshot, Store, ViewRow
 from instructsearch.store.documents import Stored, matching, read
 from instructsearch.vectors import FloatArray, IdArray
 from instructsearch.view import View
 
-MOST_HITS = 10_000
-MOST_CHARACTERS = 100_000
-MOST_CHUNKS = 2**62  # that show one text: all of them
 _BATCH = 100  # documents read at once
 _Told = TypeVar("_Told")
+_Vectors = dict[tuple[str, str, str], FloatArray]
 Scan = Callable[..., tuple[IdArray, FloatArray]]  # of (view, queries, k, *, denied), as `View.search`
-
-
-@dataclass(frozen=True)
-class State:
-    """What one generation of the collection looks like to searches."""
-
-    generation: int
-    views: dict[str, View]
-    dead: IdArray
-
-
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """A view's vectors with what they stand for, by ascending chunk id.
-
-    `chunks` (n,), `documents` the key of each chunk's document, `matrix` (n, dim) float32, unit length, read-only and
-    mapped from the disk where the rows lie there in this order. Chunks of the same text have the same vector.
-    """
-
-    chunks: IdArray
-    documents: tuple[str, ...]
-    matrix: FloatArray
 
 
 class Answerer:
@@ -80,29 +60,41 @@ class Answerer:
         Reranking comes when the lock is free again: it takes longer than everything before it.
         """
         for query in queries:
-            _checked(query)
+            check(query)
             if query.rerank is not None:
                 self._rerankers.of(query.rerank)
+        traces = [Trace() for _ in queries]
         with self._snapshot() as (snapshot, state):
-            queries = [_understood(query, snapshot) if query.understand else query for query in queries]
+            queries = [_understood(query, snapshot, trace) for query, trace in zip(queries, traces, strict=True)]
             trees = [parse(query.where) for query in queries]
-            asked = [[] if query.mode == BM25 else _asked(query, state) for query in queries]
+            asked = [views_of(query, state) for query in queries]
+        started = time.perf_counter()
         vectors = self._embedded(queries, asked)
-        for query, tree, rows in zip(queries, trees, asked, strict=True):
+        share = 1000 * (time.perf_counter() - started) / max(1, sum(map(bool, asked)))
+        for query, tree, rows, trace in zip(queries, trees, asked, traces, strict=True):
+            if rows:
+                trace.milliseconds[EMBED] = share
             deep = query if query.rerank is None else replace(query, k=max(query.k, DEPTH))
-            found = self._retried(partial(self._answer, query=deep, tree=tree, rows=rows, vectors=vectors))
-            yield self._reranked(query, rows, found)
+            ask = partial(self._answer, query=deep, tree=tree, rows=rows, vectors=vectors, trace=trace)
+            found = self._reranked(query, rows, self._retried(ask), trace)
+            yield [replace(hit, explain=trace.explanation(hit, query)) for hit in found] if query.explain else found
 
-    def _reranked(self, query: Query, rows: Sequence[ViewRow], found: "_Passages") -> list[Hit]:
+    def _reranked(self, query: Query, rows: Sequence[ViewRow], found: list[Candidate], trace: Trace) -> list[Hit]:
         if query.rerank is None:
-            return [hit for hit, _ in found]
-        profile, reranker = self._rerankers.of(query.rerank)
-        instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
-        return reorder(reranker, profile.weight, query.text, instruction, found)[: query.k]
+            return [one.hit for one in found]
+        with trace.measured(RERANK):
+            profile, reranker = self._rerankers.of(query.rerank)
+            instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
+            pairs = [(one.hit, one.text) for one in found]
+            hits = reorder(reranker, profile.weight, query.text, instruction, pairs)
+        for hit in hits:
+            if hit.rerank is not None:
+                trace.ranked(RERANK, hit.chunk, hit.rank, hit.rerank["score"])
+        return hits[: query.k]
 
-    def vectors(self, name: str, where: Mapping[str, Any] | None) -> "Vectors":
+    def vectors(self, name: str, where: Mapping[str, Any] | None) -> Vectors:
         """Return the vectors of a view for every chunk that the filter allows, by chunk id."""
-        return self._retried(partial(_held, name=name, tree=parse(where)))
+        return self._retried(partial(held, name=name, tree=parse(where)))
 
     def passages(self, chunks: Sequence[int]) -> list[Place]:
         """Return everything that is stored of the chunks, in the order asked."""
@@ -164,7 +156,7 @@ class Answerer:
         ready = {name: view for name, view in views.items() if view.row.ready}
         return State(generation, ready, np.array(snapshot.dead(), np.int64))
 
-    def _embedded(self, queries: Sequence[Query], asked: Sequence[Sequence[ViewRow]]) -> "_Vectors":
+    def _embedded(self, queries: Sequence[Query], asked: Sequence[Sequence[ViewRow]]) -> _Vectors:
         """Embed each (view, instruction, text) once; views of one model and instruction share the work."""
         wanted: dict[tuple[str, str], list[str]] = {}
         rows: dict[str, ViewRow] = {}
@@ -191,91 +183,43 @@ class Answerer:
         query: Query,
         tree: Tree | None,
         rows: Sequence[ViewRow],
-        vectors: "_Vectors",
-    ) -> "_Passages":
+        vectors: _Vectors,
+        trace: Trace,
+    ) -> list[Candidate]:
         allowed = np.array(snapshot.allowed(tree), np.int64) if tree is not None and rows else None
+        denied = state.dead if len(state.dead) else None
         rankers: dict[str, Ranker] = {}
         for row in rows:
-            view = _view(state, row.name)
+            view = state.view(row.name)
             if view.row.key != row.key:
                 raise ViewMismatch(f"view {row.name!r} was replaced while the query was embedded; ask again")
             vector = vectors[(row.name, instruction_of(query, row), query.text)]
-            rankers[row.name] = _dense(self._scan, view, vector, allowed, state.dead)
+            rankers[row.name] = _dense(self._scan, view, vector, allowed, denied)
+            if query.explain:
+                exact = view.scans(max(query.k, FUSION_DEPTH), allowed=allowed, denied=denied)
+                trace.indexes[row.name] = {"spec": view.spec, "exact": exact, "vectors": view.rows}
         words = None if query.mode == "dense" else expression(query.text)
         if words is not None:
             rankers[BM25] = lambda depth: snapshot.match(words, depth, tree)
         if not rankers:
             return []
-        found = search(snapshot, rankers, query.k, tree=tree, by_document=query.by_document)
-        device = _view(state, rows[0].name).device if rows else "cpu"
-        return _hits(snapshot, query, rows, found, device)
+        timed = {name: _timed(trace, name, ranker) for name, ranker in rankers.items()}
+        with trace.measured(FUSION):
+            found = search(snapshot, timed, query.k, tree=tree, by_document=query.by_document)
+        trace.found({one.chunk: one for one in found})
+        with trace.measured(HITS):
+            device = state.view(rows[0].name).device if rows else "cpu"
+            return candidates(snapshot, query, rows, found, device)
 
 
-_Vectors = dict[tuple[str, str, str], FloatArray]
-_Passages = list[tuple[Hit, str]]  # each hit with what was embedded of it
+def _understood(query: Query, snapshot: Snapshot, trace: Trace) -> Query:
+    if not query.understand:
+        return query
+    with trace.measured(UNDERSTAND):
+        return understood(query, snapshot)
 
 
-def instruction_of(query: Query, row: ViewRow) -> str:
-    """Return what the query is embedded under: the caller's say, else the view's."""
-    return row.query_instruction if query.instruction is None else query.instruction
-
-
-def _understood(query: Query, snapshot: Snapshot) -> Query:
-    """Return the query without its syntax: what it asks to be there, or not to be, as a filter.
-
-    `name:value` is a filter where some document has such a field, and words where none has.
-    """
-    asked = understand(query.text)
-    parts = [each for each in (query.where, asked.where()) if each]
-    text = asked.text
-    for name, value in asked.fields:
-        if snapshot.allowed(Compare(name, "exists", True)):
-            # written without quotes, 2020 may be a number or a text
-            parts.append({"$or": [{name: each} for each in readings(value)]})
-        else:
-            text = f"{text} {name}:{value}"
-    return replace(query, text=text, where={"$and": parts} if parts else query.where)
-
-
-def _checked(query: Query) -> None:
-    if not query.text.strip():
-        raise BadQuery("the query is empty")
-    if len(query.text) > MOST_CHARACTERS:
-        raise BadQuery(f"the query has {len(query.text)} characters; the most is {MOST_CHARACTERS}")
-    if isinstance(query.k, bool) or not isinstance(query.k, int) or not 1 <= query.k <= MOST_HITS:
-        raise BadQuery(f"k is {query.k}; it must be from 1 to {MOST_HITS}")
-    if query.mode not in MODES:
-        raise BadQuery(f"no mode {query.mode!r}; one of {', '.join(MODES)}")
-    if query.rerank is not None and not (isinstance(query.rerank, str) and query.rerank):
-        raise BadQuery(f"rerank is {query.rerank!r}; it must name a reranker, or be None")
-    parse(query.where)
-
-
-def _asked(query: Query, state: State) -> list[ViewRow]:
-    if not query.views and not state.views:
-        raise ViewNotFound("the collection has no view to search; add one with views add, or use --mode bm25")
-    return [_view(state, name).row for name in dict.fromkeys(query.views or list(state.views)[:1])]
-
-
-def _view(state: State, name: str) -> View:
-    if name not in state.views:
-        raise ViewNotFound(f"there is no view {name!r}; there are: {', '.join(state.views) or 'none'}")
-    return state.views[name]
-
-
-def _held(snapshot: Snapshot, state: State, name: str, tree: Tree | None) -> Vectors:
-    view = _view(state, name)
-    contents = snapshot.live() if tree is None else snapshot.allowed(tree)
-    shown = snapshot.showing(contents, MOST_CHUNKS, tree)
-    rows = sorted((one.chunk, content, one.document) for content, each in shown.items() for one in each)
-    matrix = view.matrix(np.array([content for _, content, _ in rows], np.int64))
-    matrix.flags.writeable = False
-    return Vectors(np.array([chunk for chunk, _, _ in rows], np.int64), tuple(key for _, _, key in rows), matrix)
-
-
-def _dense(scan: Scan, view: View, vector: FloatArray, allowed: IdArray | None, dead: IdArray) -> Ranker:
-    denied = dead if len(dead) else None
-
+def _dense(scan: Scan, view: View, vector: FloatArray, allowed: IdArray | None, denied: IdArray | None) -> Ranker:
     def ranker(depth: int) -> Ranked:
         if allowed is None:
             ids, scores = scan(view, vector, depth, denied=denied)
@@ -286,32 +230,9 @@ def _dense(scan: Scan, view: View, vector: FloatArray, allowed: IdArray | None, 
     return ranker
 
 
-def _hits(snapshot: Snapshot, query: Query, rows: Sequence[ViewRow], found: Sequence[Found], device: str) -> _Passages:
-    places = snapshot.places([one.chunk for one in found])
-    for one in found:
-        # an altered index of the database may lead to a chunk of another text, whose score this is not
-        if places[one.chunk].content != one.content:
-            raise CollectionDamaged(f"chunk {one.chunk} does not show what was found; run check --repair")
-    both: Mapping[str, Mapping[str, str]] = {
-        row.name: {"document": row.instruction, "query": instruction_of(query, row)} for row in rows
-    }
-    hits = [
-        Hit(
-            rank=rank,
-            score=one.score,
-            document=(place := places[one.chunk]).document,
-            chunk=one.chunk,
-            title=place.title or Path(place.source).name,
-            text=place.text,
-            start=place.start,
-            end=place.end,
-            source=place.source,
-            metadata=place.metadata,
-            view="+".join(both) or None,
-            instructions=both,
-            ranks=one.ranks,
-            device=device,
-        )
-        for rank, one in enumerate(found, 1)
-    ]
-    return [(hit, content(places[hit.chunk].context, places[hit.chunk].text)) for hit in hits]
+def _timed(trace: Trace, name: str, ranker: Ranker) -> Ranker:
+    def timed(depth: int) -> Ranked:
+        with trace.measured(name):
+            return ranker(depth)
+
+    return timed
