@@ -17,6 +17,8 @@ import httpx
 import uvicorn
 
 from instructsearch.serve import Settings, create_app
+from instructsearch.serve.listening import listen
+from instructsearch.serve.server import configured
 
 PATIENCE = 60.0  # seconds that a busy machine may take for anything
 
@@ -25,6 +27,7 @@ class Client(httpx.Client):
     """A client of one service, that knows it from the inside too."""
 
     service = None
+    server = None
 
     def collection(self, name="c", **options):
         made = self.post("/collections", json={"name": name, "embedder": "hash", **options})
@@ -57,18 +60,19 @@ class Client(httpx.Client):
 def serving(root, **options):
     """Give a client of a service in this process."""
     app = create_app(Settings(root, **options))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(configured(app))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     until = time.monotonic() + PATIENCE
     while not server.started:
         assert thread.is_alive() and time.monotonic() < until, "the service did not start"
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = listener.getsockname()[1]
     token = {"Authorization": f"Bearer {options['token']}"} if options.get("token") else {}
     try:
         with Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, headers=token) as client:
-            client.service = app.state.service
+            client.service, client.server = app.state.service, server
             yield client
     finally:
         app.state.service.interrupt()

@@ -13,8 +13,6 @@ from instructsearch import Collection, Document, embed, vectors
 from instructsearch.embed.hashed import HashEmbedder
 from instructsearch.serve import catalogue
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 CLIENTS = 16
 WORDS = ("zebra", "lorry", "violin", "teapot", "glacier", "pepper", "anchor", "lantern")
 

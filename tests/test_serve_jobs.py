@@ -13,8 +13,6 @@ from instructsearch.serve.job import Job
 from instructsearch.serve.jobs import ATTEMPTS, KEPT, Jobs
 from instructsearch.serve.spool import FOLDER, Spool
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 SECONDS = 20
 
 

@@ -13,8 +13,6 @@ from instructsearch.serve import Limits, Settings
 from instructsearch.serve.pool import public
 from instructsearch.serve.service import Service
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 TOKEN = "the-key-of-this-place"
 TEXTS = ["a red cherry", "a red lorry", "a green apple"]
 

@@ -15,8 +15,6 @@ from instructsearch import Collection
 from instructsearch.cli import main
 from instructsearch.serve.spool import Spool
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 MANY = 3000
 
 

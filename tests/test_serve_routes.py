@@ -14,8 +14,6 @@ from instructsearch.serve import Limits
 from instructsearch.serve.batching import Lane
 from instructsearch.store.connection import writer_lock
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 TICKETS = [
     ("t1", "The printer is on fire", {"priority": 3, "status": "open"}),
     ("t2", "I want a refund for the printer", {"priority": 1, "status": "waiting"}),

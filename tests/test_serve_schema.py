@@ -16,8 +16,6 @@ from schemathesis.specs.openapi.checks import (
 
 from instructsearch.serve import Limits, Settings, create_app
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 load_all_checks()
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 DOCUMENT = create_app(Settings(Path("unused"))).openapi()

@@ -12,8 +12,6 @@ from instructsearch import Collection
 from instructsearch.errors import ServiceError
 from instructsearch.serve import Limits, Settings
 
-pytestmark = pytest.mark.slow  # a live server: now and then a connection is reset here, and why is not known yet
-
 TOKEN = "correct-horse-battery-staple"
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from instructsearch import __version__
+from instructsearch.serve.failures import Unforeseen
 from instructsearch.serve.metrics import Counted
 from instructsearch.serve.routes import ROUTERS
 from instructsearch.serve.routes.page import open_paths
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.failures.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(Unforeseen)  # the innermost: its answers are guarded and counted as all others
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"]

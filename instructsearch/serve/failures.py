@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from instructsearch import errors
 from instructsearch.errors import InstructSearchError
@@ -80,7 +81,6 @@ class Failures:
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(HTTPException, self._http)
         app.add_exception_handler(ClientLeft, self._left)
-        app.add_exception_handler(Exception, self._unforeseen)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, InstructSearchError)
@@ -104,9 +104,34 @@ class Failures:
     async def _left(self, request: Request, error: Exception) -> Response:
         return Response(status_code=_LEFT)
 
-    async def _unforeseen(self, request: Request, error: Exception) -> Response:
-        # the server logs it with its traceback; what it says may name anything, so the client is told nothing of it
-        return refusal(500, "InternalError", "something went wrong that should not have; the server's log says what")
+
+class Unforeseen:
+    """ASGI middleware that logs what nobody foresaw, and answers with 500 and nothing of what it says.
+
+    Not an exception handler: Starlette raises the error again after such a handler has answered, and uvicorn then
+    closes a connection that it has just promised to keep; the client's next request on it would be lost.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; where the answer has begun already, all that is left is to cut it off."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception:
+            if scope["type"] != "http" or begun:
+                raise
+            log.exception("%s %s", scope["method"], scope["path"])
+            told = "something went wrong that should not have; the server's log says what"
+            await refusal(500, "InternalError", told)(scope, receive, send)
 
 
 def refusal(code: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -8,7 +8,6 @@ trust more than results. Knows the protocol's SDK, not how a search is made.
 
 import hmac
 import logging
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -27,12 +26,12 @@ from instructsearch.errors import (
     CollectionNotFound,
     InstructSearchError,
     MissingExtra,
-    ServiceError,
     TooLong,
     ViewNotFound,
 )
 from instructsearch.records import Query
 from instructsearch.serve.catalogue import Catalogue, Served
+from instructsearch.serve.listening import KEEP_ALIVE, address, listen
 from instructsearch.serve.mcp_answers import (
     NOTICE,
     Asked,
@@ -173,24 +172,12 @@ def serve_http(server: MCPServer, settings: Settings, told: Callable[[str], None
             allowed_origins=[*(f"http://{host}:*" for host in local), *settings.origins],
         ),
     )
-    listening = _listen(settings.host, settings.port)
-    address = f"[{settings.host}]" if ":" in settings.host else settings.host
-    told(f"http://{address}:{listening.getsockname()[1]}{PATH}")
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
-    with listening:
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
-    except (OSError, OverflowError) as error:
-        raise ServiceError(f"cannot listen on {host}, port {port}: {error}") from error
-    return listening
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=10
+    )
+    with listen(settings.host, settings.port) as listener:
+        told(address(settings.host, listener) + PATH)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 class _Token:

@@ -7,16 +7,16 @@ next start, requests have a while to be answered. A second signal ends it at onc
 import logging
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
-from instructsearch.errors import ServiceError
 from instructsearch.serve.app import create_app
+from instructsearch.serve.listening import KEEP_ALIVE, address, listen
 from instructsearch.serve.service import Service
 from instructsearch.serve.settings import Settings
 
@@ -29,27 +29,32 @@ log = logging.getLogger("instructsearch.serve")
 
 def run(settings: Settings, told: Callable[[str], None]) -> None:
     """Serve until told to end; `told` hears the address. Errors as for `serve.run`."""
-    listener = _listening(settings)
+    listener = listen(settings.host, settings.port)
     try:
         app = create_app(settings)
         service: Service = app.state.service
         service.start()
         _more_files()
         sys.setswitchinterval(SWITCH)
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            log_config=None,
-            access_log=log.isEnabledFor(logging.INFO),
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=ENDING_SECONDS,
-        )
-        told(_address(settings.host, listener))
-        _Server(config, service).run(sockets=[listener])
+        told(address(settings.host, listener))
+        _Server(configured(app), service).run(sockets=[listener])
     finally:
         listener.close()
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=log.isEnabledFor(logging.INFO),
+        server_header=False,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=ENDING_SECONDS,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -77,19 +82,6 @@ class _Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
-
-
-def _listening(settings: Settings) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(settings.host or None, settings.port, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=512)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise ServiceError(f"cannot listen on {settings.host} port {settings.port}: {reason or error}") from error
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def _more_files() -> None:
