@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,12 +12,14 @@ from importlib.util import find_spec
 
 import pytest
 import readme
+import served
 
-from instructsearch import Collection, Document
+from instructsearch import Collection, Document, embed
 
 TEXT = readme.README.read_text(encoding="utf-8")
 # a recipe is the block marked `py` below a heading; blocks marked `python` are test_readme's
 RECIPES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```py\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))
+HTTP = re.search(r"^## Over HTTP\n\n```\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[1]
 TONE = "Represent the support ticket by the emotion it expresses:"
 
 
@@ -79,6 +82,29 @@ def chat():
 def needs(*modules):
     missing = [module for module in modules if find_spec(module) is None]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_what_is_shown_of_curl_is_answered_by_the_service_shown(tmp_path):
+    rows = [("t1", "The printer is on fire", "open"), ("t2", "The printer is fine", "done")]
+    collection = Collection.create("tickets", tmp_path / "indexes", embedder="hash")
+    collection.add(Document(id, text, metadata={"status": status}) for id, text, status in rows)
+    embed.load("minilm", queries=True)  # its graph is made once for all tests, and the service's callers wait for none
+    serve, *asked = [line for line in HTTP.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
+    assert serve == "$ instructsearch serve --root indexes &"
+    with served.process(tmp_path / "indexes") as process:
+        address = str(process.started().base_url).removeprefix("http://").rstrip("/")
+        answers = []
+        for line in asked:
+            command = line.removeprefix("$ ").replace("localhost:8765", address)
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=served.PATIENCE)
+            assert done.returncode == 0, done.stderr
+            answers.append(json.loads(done.stdout))
+    listed, found, job, embeddings = answers
+    assert [one["collection"] for one in listed["collections"]] == ["tickets"]
+    assert [hit["document"] for hit in found["hits"]] == ["t1"]
+    assert (job["state"], job["result"]["documents"]["added"]) == ("done", 1)
+    assert len(embeddings["data"][0]["embedding"]) == 384
 
 
 @needs("openai")

@@ -129,10 +129,10 @@ def test_every_option_reaches_the_search(service, root, options):
     assert theirs
 
 
-def test_an_explanation_tells_the_filter_as_it_was_written_and_no_path(client, tmp_path):
+def test_an_explanation_tells_the_filter_as_it_was_written_and_no_path(client, root, tmp_path):
     source = tmp_path / "notes.txt"
     source.write_text("the printer is on fire")
-    Collection.open("c", client.root).index([source])
+    Collection.open("c", root).index([source])
     own = {"path": {"$in": ["file:notes.txt"]}}
     (hit,) = client.search("printer -water", where=own, explain=True, understand=True)
     assert hit["explain"]["filters"] == {"$and": [own, {"$and": [{"$not_contains": "water"}]}]}
