@@ -4,7 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ROOT   ?= indexes
 
-.PHONY: install run test test-slow test-mteb test-gpu lint bench clean
+# what holds the page to its rules; only the tests use it
+AXE    := 4.14.1
+
+.PHONY: install run test test-browser test-slow test-mteb test-gpu lint bench clean
 
 install: $(VENV)/installed
 
@@ -30,6 +33,20 @@ run: install
 
 test: $(VENV)/tested lint
 	$(BIN)/python -m pytest -q
+
+test-browser: $(VENV)/tested $(VENV)/axe.min.js
+	@$(BIN)/python -c 'import sys; sys.path.insert(0, "tests"); import chromium; sys.exit(chromium.installed() is None)' \
+		|| $(call debian,chromium)
+	$(BIN)/python -m pytest -q -m browser
+
+$(VENV)/axe.min.js: $(VENV)/installed
+	@command -v npm >/dev/null || $(call debian,npm)
+	cd $(VENV) && npm pack --silent axe-core@$(AXE) >/dev/null && tar -xzOf axe-core-$(AXE).tgz package/axe.min.js >axe.min.js
+	@rm -f $(VENV)/axe-core-$(AXE).tgz
+
+# a Debian package, where this user may install one
+debian = { test "$$(id -u)" = 0 && apt-get update -q && apt-get install -qy --no-install-recommends $(1); } \
+	|| { echo '$(1) is missing: apt-get install $(1)' >&2; exit 1; }
 
 test-slow: $(VENV)/tested
 	$(BIN)/python -m pytest -q -m slow

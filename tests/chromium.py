@@ -16,7 +16,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
-    *("--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"),
+    *("--disable-extensions", "--remote-debugging-pipe"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no network but a service of this machine
 )
 # the browser reads commands from descriptor 3 and answers on 4
 _TRAMPOLINE = (
@@ -102,7 +103,8 @@ class Browser:
     def open(self, address):
         """Open an address, a file's for instance, and wait until it is there and has drawn itself."""
         self.requests, self.errors = [], []
-        self.send("Page.navigate", url=str(address))
+        if error := self.send("Page.navigate", url=str(address)).get("errorText"):
+            raise Failed(f"{address}: {error}")
         deadline = time.monotonic() + 60
         while self.run("document.readyState + location.href") == "completeabout:blank" or not self.run(
             "document.readyState === 'complete'"
@@ -121,6 +123,15 @@ class Browser:
         if "exceptionDetails" in done:
             raise Failed(done["exceptionDetails"].get("exception", {}).get("description", script))
         return done["result"].get("value")
+
+    def until(self, condition, seconds=60):
+        """Wait until a JavaScript expression is true, and return its value."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.run(condition)):
+            if time.monotonic() > deadline:
+                raise Failed(f"never true: {condition}")
+            time.sleep(0.02)
+        return value
 
     def middle(self, selector):
         """Return where the middle of an element is in the window, after scrolling to it."""
@@ -151,6 +162,13 @@ class Browser:
         self.mouse("mouseReleased", *points[-1], button="left", clickCount=1)
         self.settle()
 
+    def drop(self, files, x, y, *, let_go=True):
+        """Drag files of this machine over a place, and let them go there."""
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", *(["drop"] if let_go else ["dragCancel"])):
+            self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+        self.settle()
+
     def touch(self, *frames):
         """Touch with one finger for each point of a frame, move through the frames, and let go."""
         for number, frame in enumerate(frames):
@@ -162,7 +180,16 @@ class Browser:
     def press(self, key, *, shift=False):
         """Press and release a key, by its DOM name."""
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        codes = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        codes = {
+            "Enter": 13,
+            "/": 191,
+            "Escape": 27,
+            "Tab": 9,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+        }
         more = {"windowsVirtualKeyCode": codes.get(key, ord(key[0].upper())), "modifiers": 8 if shift else 0}
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **more)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, **more)

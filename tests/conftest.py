@@ -1,4 +1,4 @@
-"""What every test stands on: no network, caches and notes of its own, and nothing of the user's."""
+"""What every test stands on: no network, caches and notes of its own, and nothing of the user's; and one browser."""
 
 import os
 
@@ -18,3 +18,29 @@ def _own_folders(tmp_path_factory):
     patch.delenv("INSTRUCTSEARCH_ROOT", raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """One Chromium for all tests that look at a page."""
+    import chromium
+
+    with chromium.started(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """A service with the collections that the page's tests look at, and what shows its page."""
+    import page
+
+    with page.serving(tmp_path_factory.mktemp("page")) as client:
+        yield client
+
+
+@pytest.fixture
+def page(browser, shelf):
+    """The service's page, not opened yet."""
+    from page import Page
+
+    return Page(browser, shelf)

@@ -58,7 +58,7 @@ ARROWS = {
     },
     "serve": {
         *("errors", "records", "filters", "durable", "plugins", "embed", "rerank", "readers", "store", "vectors"),
-        *("view", "fit", "answer", "sync", "collection", "__version__"),
+        *("view", "fit", "answer", "sync", "collection", "explore", "__version__"),
     },
     "integrations": {"errors", "records", "filters", "plugins", "embed", "fit", "store", "collection"},
 }

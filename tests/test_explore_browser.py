@@ -25,12 +25,6 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium.started(tmp_path_factory.mktemp("chromium")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """A page of two maps: 60 points in three rows by kind on the first, in one heap on the second."""
     random = np.random.default_rng(0)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from instructsearch.explore.colouring import Colouring, by_group, by_value
 from instructsearch.explore.grouping import FloatArray
-from instructsearch.explore.page import Panel, page
+from instructsearch.explore.page import Panel, data, page
 from instructsearch.explore.picture import picture
 from instructsearch.explore.projection import Method, Projection, project
 from instructsearch.explore.survey import survey
@@ -38,6 +39,10 @@ class Atlas:
     def page(self) -> str:
         """Return one HTML file that needs nothing else."""
         return page(self.name, self.panels, self.things, self.colourings, summary=self.summary, notes=self.notes)
+
+    def data(self) -> dict[str, Any]:
+        """Return what the page draws, as JSON-ready data."""
+        return data(self.name, self.panels, self.things, self.colourings, summary=self.summary, notes=self.notes)
 
     def picture(self) -> bytes:
         """Return a PNG, coloured by the first colouring.

@@ -75,6 +75,10 @@ class Served(Collection):
         self._models = PooledModels(pool)
         self._answerer = Answerer(folder, self._store, self._models, scan=scans, rerankers=pool.rerankers)
 
+    def identity(self) -> tuple[int, int]:
+        """Return what tells its database from another one under the same name."""
+        return _identity(self.folder)
+
     def names(self) -> Names:
         """Return what its files are called elsewhere."""
         with self._store.snapshot() as snapshot:
@@ -116,11 +120,7 @@ class Catalogue:
         if not NAME.fullmatch(name):
             raise BadQuery(f"{name[:100]!r} cannot name a collection")
         folder = self.root / name
-        try:
-            facts = (folder / "collection.db").stat()
-        except OSError:
-            raise CollectionNotFound(f"no collection {name!r}; POST /collections makes one") from None
-        identity = (facts.st_dev, facts.st_ino)
+        identity = _identity(folder)
         with self._lock:
             kept = self._open.get(name)
             # another collection of that name may have been put in its place meanwhile
@@ -143,3 +143,11 @@ class Catalogue:
         self.get(name).drop()
         with self._lock:
             self._open.pop(name, None)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        facts = (folder / "collection.db").stat()
+    except OSError:
+        raise CollectionNotFound(f"no collection {folder.name!r}; POST /collections makes one") from None
+    return facts.st_dev, facts.st_ino

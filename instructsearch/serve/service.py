@@ -16,6 +16,7 @@ from instructsearch.serve.catalogue import Catalogue
 from instructsearch.serve.failures import Failures
 from instructsearch.serve.job import Job
 from instructsearch.serve.jobs import Jobs
+from instructsearch.serve.maps import Maps
 from instructsearch.serve.metrics import Metrics
 from instructsearch.serve.pool import Pool, Sharing
 from instructsearch.serve.settings import Settings
@@ -47,6 +48,7 @@ class Service:
         sharing = Sharing(settings.batch, settings.patience, lambda: self.workers.active, self.metrics.batch)
         self.pool = Pool(settings.device, settings.embedders, sharing, most=limits.models)
         self.catalogue = Catalogue(settings.root, self.pool)
+        self.maps = Maps()
         self.stopping = False
         self.warm = False
         self._started = False
@@ -83,6 +85,7 @@ class Service:
     def close(self) -> None:
         """End."""
         self.interrupt()
+        self.maps.close()
         self.jobs.stop(ENDING_SECONDS)
         self.workers.close()
         self.spool.close()

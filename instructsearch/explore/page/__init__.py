@@ -22,7 +22,7 @@ from instructsearch.explore.palette import PALETTES
 from instructsearch.explore.things import Things
 
 SPAN = 65_535  # the script's coordinates are whole numbers from 0 to this
-SCRIPTS = ("chart.js", "gestures.js", "map.js")  # in this order
+SCRIPTS = ("points.js", "chart.js", "gestures.js", "map.js")  # in this order
 TITLE, TEXT, LABEL, INSTRUCTION = 120, 280, 80, 1_000  # characters that are kept of each
 # controls and what turns the direction of the text around it; and halves of characters, which no file can hold
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -50,7 +50,32 @@ def page(
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page: a map a panel, the same n things in each, coloured by one of the colourings at a time."""
-    data = {
+    shown = data(name, panels, things, colourings, summary=summary, notes=notes)
+    style = _part("map.css")
+    script = "\n".join(map(_part, SCRIPTS))
+    parts = {
+        "title": html.escape(short(name, TITLE)),
+        "style": style,
+        "style_hash": _hash(style),
+        "script": script,
+        "script_hash": _hash(script),
+        "data": embedded(shown),
+    }
+    # in one pass, so that nothing in the data is taken for a place to fill
+    return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], _part("map.html"))
+
+
+def data(
+    name: str,
+    panels: Sequence[Panel],
+    things: Things,
+    colourings: Sequence[Colouring],
+    *,
+    summary: str = "",
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what the scripts draw maps from, as JSON-ready data; texts are cleaned and cut."""
+    return {
         "name": short(name, TITLE),
         "summary": clean(summary),
         "notes": [clean(note) for note in notes],
@@ -62,18 +87,6 @@ def page(
         "documents": [short(document, TITLE) for document in things.documents],
         "palettes": PALETTES,
     }
-    style = _part("map.css")
-    script = "\n".join(map(_part, SCRIPTS))
-    parts = {
-        "title": html.escape(short(name, TITLE)),
-        "style": style,
-        "style_hash": _hash(style),
-        "script": script,
-        "script_hash": _hash(script),
-        "data": embedded(data),
-    }
-    # in one pass, so that nothing in the data is taken for a place to fill
-    return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], _part("map.html"))
 
 
 def embedded(data: Any) -> str:

@@ -16,17 +16,22 @@ class Chart {
     this.layer = document.createElement("canvas");
     this.painted = null;
     this.state = state;
-    this.x = Float32Array.from(panel.x);
-    this.y = Float32Array.from(panel.y, (value) => SPAN - value);
-    this.hits = panel.hits;
-    this.middles = new Map();
     this.untouched = true;
     this.path = null;
-    this.lookup();
+    this.place(panel);
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
   // --- where things are
+
+  place(panel) {
+    this.x = Float32Array.from(panel.x);
+    this.y = Float32Array.from(panel.y, (value) => SPAN - value);
+    this.hits = panel.hits;
+    this.middles = new Map();
+    this.everywhere = undefined;
+    this.lookup();
+  }
 
   lookup() {
     const cell = (i) => Math.min(CELLS - 1, Math.floor(this.y[i] / SPAN * CELLS)) * CELLS

@@ -23,76 +23,9 @@
 
   // --- state that all maps share
 
-  const state = {
-    colouring: 0, entries: [], numbers: null, hidden: [], names: true, lassoing: false,
-    version: 0, hover: -1, pinned: -1, selected: null, found: null, emphasis: false,
-    lit: new Uint8Array(count), order: shuffled(count), colours: {}, cache: new Map(),
-    shown(i) { return !this.hidden[this.numbers[i]]; },
-    sprites(radius, ratio) {
-      const key = `${radius} ${ratio}`;
-      if (!this.cache.has(key)) {
-        const size = Math.ceil(2 * radius + 3);
-        this.cache.set(key, {size, of: this.entries.map((entry) => sprite(entry, radius, size, ratio))});
-      }
-      return this.cache.get(key);
-    },
-  };
+  const state = new Points(data);
   const charts = [];
   const redraw = () => charts.forEach((chart) => chart.redraw());
-
-  // an order in which no colour always lies on top, the same each time
-  function shuffled(size) {
-    const order = Uint32Array.from({length: size}, (_, i) => i);
-    let seed = 12345;
-    for (let i = size - 1; i > 0; i--) {
-      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-      const j = seed % (i + 1);
-      [order[i], order[j]] = [order[j], order[i]];
-    }
-    return order;
-  }
-
-  function colourOf(entry) {
-    const {palette} = state.colours;
-    if (entry.style === -1) return palette.other;
-    if (entry.style === -2) return palette.none;
-    const scale = palette.scale;
-    if (data.colourings[state.colouring].ordered) return scale[Math.round(entry.style / Math.max(1, state.steps - 1) * (scale.length - 1))];
-    return palette.categories[entry.style % palette.categories.length];
-  }
-
-  // each colour comes back in another shape: circle, triangle, square, diamond; what is rare is a cross
-  function outline(context, entry, radius) {
-    const ordered = data.colourings[state.colouring].ordered;
-    const shape = entry.style < 0 || ordered ? 0 : Math.floor(entry.style / state.colours.palette.categories.length) % 4;
-    context.beginPath();
-    if (entry.style === -1) {
-      for (const turn of [1, -1]) { context.moveTo(-radius * .8, -radius * .8 * turn); context.lineTo(radius * .8, radius * .8 * turn); }
-    } else if (shape === 0) context.arc(0, 0, radius, 0, 7);
-    else if (shape === 2) context.rect(-radius * .88, -radius * .88, radius * 1.76, radius * 1.76);
-    else if (shape === 1) { context.moveTo(0, -radius * 1.15); context.lineTo(radius * 1.1, radius * .85); context.lineTo(-radius * 1.1, radius * .85); context.closePath(); }
-    else { context.moveTo(0, -radius * 1.25); context.lineTo(radius * 1.25, 0); context.lineTo(0, radius * 1.25); context.lineTo(-radius * 1.25, 0); context.closePath(); }
-  }
-
-  function sprite(entry, radius, size, ratio) {
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.max(1, Math.round(size * ratio));
-    const context = canvas.getContext("2d");
-    context.setTransform(canvas.width / size, 0, 0, canvas.height / size, canvas.width / 2, canvas.height / 2);
-    outline(context, entry, radius);
-    if (entry.style < 0) {
-      context.lineWidth = Math.max(1, radius * .45);
-      context.strokeStyle = colourOf(entry);
-      context.stroke();
-    } else {
-      context.fillStyle = colourOf(entry);
-      context.fill();
-      context.lineWidth = Math.min(.6, radius * .18);
-      context.strokeStyle = state.colours.plot;
-      context.stroke();
-    }
-    return canvas;
-  }
 
   // --- what is emphasised: what is found, within what is selected
 
@@ -174,7 +107,7 @@
     [...counts].sort((a, b) => b[1] - a[1]).slice(0, 12).forEach(([entry, number]) => {
       const bar = element("span", undefined, "part");
       bar.style.inlineSize = `${100 * number / rows.length}%`;
-      bar.style.background = colourOf(state.entries[entry]);
+      bar.style.background = state.colourOf(state.entries[entry]);
       share.append(said(state.entries[entry].label, "label"), bar, element("span", `${many(number)} (${Math.round(100 * number / rows.length)}%)`));
     });
     const list = element("ol");
@@ -216,19 +149,12 @@
   // --- legend and colours
 
   function colour(number) {
-    const chosen = data.colourings[number];
-    state.colouring = number;
-    state.entries = chosen.entries;
-    state.numbers = chosen.numbers;
-    state.steps = chosen.entries.filter((entry) => entry.style >= 0).length;
-    state.hidden = chosen.entries.map(() => false);
-    part("legend-title").textContent = `Legend: ${chosen.name}`;
+    state.colour(number);
+    part("legend-title").textContent = `Legend: ${data.colourings[number].name}`;
     legend();
   }
 
   function legend() {
-    state.version++;
-    state.cache.clear();
     const counts = state.entries.map(() => 0);
     for (const entry of state.numbers) counts[entry]++;
     const list = part("entries");
@@ -238,7 +164,7 @@
       button.type = "button";
       button.setAttribute("aria-pressed", String(!state.hidden[number]));
       button.title = entry.label;
-      const swatch = sprite(entry, 6, 16, 2);
+      const swatch = state.sprite(entry, 6, 16, 2);
       swatch.setAttribute("aria-hidden", "true");
       button.append(swatch, said(entry.label, "label"), element("span", many(counts[number]), "count"));
       button.addEventListener("click", () => show((hidden, at) => (at === number ? !hidden : hidden)));
@@ -263,11 +189,7 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   function theme() {
     const set = document.documentElement.dataset.theme;
-    const value = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    state.colours = {
-      palette: data.palettes[(set ? set === "dark" : dark.matches) ? "dark" : "light"],
-      plot: value("--plot"), ink: value("--ink"), accent: value("--accent"),
-    };
+    state.paint(set ? set === "dark" : dark.matches);
     part("theme").textContent = `Theme: ${set || "auto"}`;
     if (state.numbers) legend();
   }

@@ -6,10 +6,13 @@ from instructsearch.serve.routes import (
     embedding,
     health,
     job,
+    map,
     page,
     rerank,
     search,
     view,
 )
 
-ROUTERS = tuple(module.router for module in (collection, search, document, view, job, embedding, rerank, health, page))
+ROUTERS = tuple(
+    module.router for module in (collection, search, document, view, map, job, embedding, rerank, health, page)
+)

@@ -1,6 +1,7 @@
 """The page: files that come with the package, served as they are, under a policy that lets nothing else run.
 
-What is served is what lies in `serve/pages` when the service is made, by name: no request leads to another file.
+What is served is what lies in `serve/pages` when the service is made, and the scripts that maps are drawn by, by name:
+no request leads to another file.
 """
 
 from functools import cache
@@ -14,6 +15,7 @@ from instructsearch.serve.routes.health import OPEN
 
 router = APIRouter(include_in_schema=False)
 INDEX = "index.html"
+MAP_SCRIPTS = ("points.js", "chart.js", "gestures.js")  # that the file of `instructsearch map` is drawn by too
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none';"
@@ -34,9 +36,10 @@ _KINDS = {
 @cache
 def _pages() -> dict[str, tuple[bytes, str]]:
     """Return the bytes and content type of every file there is."""
+    own = resources.files("instructsearch.serve").joinpath("pages")
+    maps = resources.files("instructsearch.explore.page")
     found = {}
-    folder = resources.files("instructsearch.serve").joinpath("pages")
-    for file in folder.iterdir() if folder.is_dir() else ():
+    for file in (*own.iterdir(), *(maps.joinpath(name) for name in MAP_SCRIPTS)):
         kind = _KINDS.get("." + file.name.rpartition(".")[2])
         if kind is not None and file.is_file():
             found[file.name] = (file.read_bytes(), kind)
