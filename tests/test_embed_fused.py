@@ -155,13 +155,40 @@ def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeyp
 
 
 @needs_onednn
-def test_bulk_work_in_float32_is_fused_and_equal_to_the_plain_network(tmp_path):
+@pytest.mark.parametrize("packed", [True, False])
+def test_float32_is_fused_and_equal_to_the_plain_network(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("instructsearch.embed.encoder.packs", lambda dtype: packed)
     encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="float32")
     texts = [f"the cat {word} sat on the mat" for word in ("red", "blue", "dog", "")]
-    plain = encoder.encode(texts)
-    assert not encoder._packed
+    few = encoder.encode(texts)
     encoder.bulk = 10
     bulk = encoder.encode(texts)
-    assert isinstance(encoder._packed[""].backbone, FusedBert)
+    made = {key[1]: network.backbone for key, network in encoder._faster_ones.items()}
+    assert set(made) == {False, packed}
+    assert all(isinstance(each, FusedBert) for each in made.values())
     assert isinstance(encoder.network().backbone, BertModel)
-    np.testing.assert_allclose(bulk, plain, atol=1e-5)
+    encoder._faster_ones = dict.fromkeys(encoder._faster_ones, encoder.network())
+    plain = encoder.encode(texts)
+    for each in (few, bulk):
+        np.testing.assert_allclose(each, plain, atol=1e-5)
+
+
+def test_unpacked_weights_are_the_models_own():
+    model = bert()
+    layer = fuse(model, torch.float32, packed=False)._layers[0]
+    for linear, own in ((layer.query, "attention.self.query"), (layer.up, "intermediate.dense")):
+        assert linear.weight.data_ptr() == model.encoder.layer[0].get_submodule(own).weight.data_ptr()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
+def test_every_token_is_near_the_models_own_without_packing(lengths, side):
+    model = bert()
+    assert_near(model, fuse(model, torch.float32, packed=False), *batch(lengths, side))
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, True), (False, False)])
+def test_float32_is_packed_where_the_processor_has_avx512(native, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: native)
+    assert module.packs(torch.float32) is expected
+    assert module.packs(torch.bfloat16)

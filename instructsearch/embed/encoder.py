@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from instructsearch.embed.batches import Batch
 from instructsearch.embed.checks import check_at_load
-from instructsearch.embed.fused import fuse
+from instructsearch.embed.fused import fuse, packs
 from instructsearch.embed.network import Network
 from instructsearch.embed.pooled import Pooled
 from instructsearch.embed.profile import Profile
@@ -25,6 +25,7 @@ from instructsearch.errors import BadIndex, BadProfile
 from instructsearch.records import Role
 
 Precision = Literal["auto", "float32", "bfloat16"]
+_MUCH = 4096  # padded tokens of a batch after which memory is given back; before a query's it would cost more than it
 
 
 class Encoder(Pooled):
@@ -34,7 +35,7 @@ class Encoder(Pooled):
     float32 for everything else: a document's vector thus never depends on how many were embedded with it.
     """
 
-    bulk = 16_384  # tokens a call from which queries are embedded in bfloat16 too
+    bulk = 16_384  # tokens a call from which packing is worth it, and from which queries are embedded in bfloat16 too
     maker: type[Network] = Network
 
     def __init__(
@@ -50,7 +51,7 @@ class Encoder(Pooled):
         self.precision: Precision = precision
         self._lock = threading.RLock()
         self._networks: dict[tuple[str, torch.dtype], Network] = {}
-        self._packed: dict[str, Network] = {}
+        self._faster_ones: dict[tuple[str, bool], Network] = {}
         if network is not None:
             self._networks[profile.document_adapter, torch.float32] = network.to(self.device)
         self.width = self.network().width  # before it is cut to `dim`
@@ -74,21 +75,25 @@ class Encoder(Pooled):
                 self._networks[key] = self._fused(exact, dtype) or _halved(exact, dtype)
             return self._networks[key]
 
-    def _bulk_network(self, dtype: torch.dtype, role: Role) -> Network:
-        """Return the network for much work: in float32 a fused one too, whose vectors are equal but for rounding."""
-        network, key = self.network(dtype, role), self.profile.adapter(role)
+    def _faster(self, dtype: torch.dtype, role: Role, *, bulk: bool) -> Network:
+        """Return the network to compute with: in float32 a fused one too, whose vectors are equal but for rounding.
+
+        It has a packed copy of the weights where that is faster for much work, and shares them otherwise.
+        """
+        network = self.network(dtype, role)
         if dtype != torch.float32:
             return network
+        key = (self.profile.adapter(role), bulk and packs(dtype))
         with self._lock:
-            if key not in self._packed:
-                self._packed[key] = self._fused(network, dtype) or network
-            return self._packed[key]
+            if key not in self._faster_ones:
+                self._faster_ones[key] = self._fused(network, dtype, packed=key[1]) or network
+            return self._faster_ones[key]
 
-    def _fused(self, network: Network, dtype: torch.dtype) -> Network | None:
+    def _fused(self, network: Network, dtype: torch.dtype, *, packed: bool = True) -> Network | None:
         """Return the network around a fused backbone, if there is one."""
         if type(network) is not Network or self.device != "cpu" or dtype not in {torch.float32, torch.bfloat16}:
             return None
-        fused = fuse(network.backbone, dtype)
+        fused = fuse(network.backbone, dtype, packed=packed)
         return None if fused is None else copy.deepcopy(network, {id(network.backbone): fused})
 
     def _dtype(self, tokens: int, role: Role) -> torch.dtype:
@@ -101,13 +106,13 @@ class Encoder(Pooled):
         self, batches: Iterable[Batch], tokens: int, role: Role
     ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
         dtype = self._dtype(tokens, role)
-        network = self._bulk_network(dtype, role) if tokens >= self.bulk else self.network(dtype, role)
-        return self._vectors_of(network, batches)
+        return self._vectors_of(self._faster(dtype, role, bulk=tokens >= self.bulk), batches)
 
     def _vectors_of(self, network: Network, batches: Iterable[Batch]) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
         with torch.inference_mode():
             for batch in batches:
-                _give_back()
+                if batch.ids.size >= _MUCH:
+                    _give_back()
                 ids, attention, weights = (
                     torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.attention, batch.weights)
                 )

@@ -15,6 +15,7 @@ log = logging.getLogger("instructsearch.embed")
 ARCHITECTURES = frozenset({"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"})
 LEAST_COSINE = {torch.bfloat16: 0.999, torch.float32: 0.999999}
 SLICE = 24 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+SHARE = 512  # tokens a thread in a slice of plain products: more leave its cache, fewer leave its products small
 
 
 class States(NamedTuple):
@@ -24,20 +25,23 @@ class States(NamedTuple):
 
 
 class FusedBert(nn.Module):
-    """The inference of a BERT of transformers in bfloat16 or float32, its weights packed for the processor.
+    """The inference of a BERT of transformers in bfloat16 or float32.
 
-    Embeddings and the weights of norms stay in float32 and are shared with the model.
+    Where it is `packed`, weights are copied in the order that the processor wants for much work; where it is not, it is
+    in float32 and shares them with the model. Embeddings and the weights of norms stay in float32 and are shared.
     """
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype, *, packed: bool = True) -> None:
         super().__init__()
         self.dtype = dtype
         self.config = model.config
         self.embeddings = model.embeddings
         self._width = int(self.config.hidden_size)
         self._tokens = max(1, SLICE // (dtype.itemsize * int(self.config.intermediate_size)))
+        if not packed:
+            self._tokens = min(self._tokens, SHARE * torch.get_num_threads())
         heads = int(self.config.num_attention_heads)
-        self._layers = [_Layer(layer, heads, self._tokens, dtype) for layer in model.encoder.layer]
+        self._layers = [_Layer(layer, heads, self._tokens if packed else 0, dtype) for layer in model.encoder.layer]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
         """Return states (rows, length, width) in its precision; both arguments are (rows, length).
@@ -94,24 +98,32 @@ class _Layer:
 
 
 class _Linear:
-    """A linear layer whose weights lie in the order that oneDNN wants for so many tokens."""
+    """A linear layer whose weights lie in the order that oneDNN wants for so many tokens, or as they are for none."""
 
     def __init__(self, linear: nn.Linear, tokens: int, dtype: torch.dtype) -> None:
-        weight = linear.weight.detach().to(dtype).contiguous()
-        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, tokens)
+        self.weight: Tensor = linear.weight.detach().to(dtype)
         self.bias = linear.bias.detach().to(dtype)
+        self.packed = tokens > 0
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), tokens)
 
     def __call__(self, states: Tensor) -> Tensor:
+        if not self.packed:
+            return functional.linear(states, self.weight, self.bias)
         result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "none", [], "")
         return result
 
     def gelu(self, states: Tensor) -> Tensor:
         """Return the exact GELU of the product."""
+        if not self.packed:
+            return torch.ops.aten.gelu_(functional.linear(states, self.weight, self.bias))  # type: ignore[no-any-return]
         result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "gelu", [], "none")
         return result
 
     def plus(self, states: Tensor, other: Tensor) -> Tensor:
-        """Return the product plus `other`, summed before it is rounded."""
+        """Return the product plus `other`, which for packed weights is summed before it is rounded."""
+        if not self.packed:
+            return functional.linear(states, self.weight, self.bias).add_(other)
         result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, other, self.weight, self.bias, "add")
         return result
 
@@ -120,14 +132,26 @@ def _norm(norm: nn.LayerNorm, states: Tensor) -> Tensor:
     return functional.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def fuse(model: nn.Module, dtype: torch.dtype) -> FusedBert | None:
-    """Return the faster equal of a float32 model in evaluation mode, or nothing where there is none that is near it."""
+def packs(dtype: torch.dtype) -> bool:
+    """Say whether packed weights are the faster ones here.
+
+    In float32 without AVX512, torch's own product was as fast as oneDNN's or faster (AMD Zen 3), and GELU apart from it
+    took less time than GELU within it.
+    """
+    return dtype != torch.float32 or torch.cpu._is_avx512_supported()
+
+
+def fuse(model: nn.Module, dtype: torch.dtype, *, packed: bool | None = None) -> FusedBert | None:
+    """Return the faster equal of a float32 model in evaluation mode, or nothing where there is none that is near it.
+
+    Its weights are packed where that is the faster for much work, unless `packed` says whether.
+    """
     if reason := _unfit(model):
         log.debug("not fused: %s", reason)
         return None
     try:
         with torch.inference_mode():
-            fused = FusedBert(model, dtype)
+            fused = FusedBert(model, dtype, packed=packs(dtype) if packed is None else packed)
             least = _least_cosine(model, fused)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         log.info("not fused, since oneDNN's linear is not what was expected: %s", str(error).partition("\n")[0])
