@@ -15,7 +15,8 @@ runs in a round.
 `embed.load` has: in torch, and over the graph that answers queries.
 
 With --quality nothing is timed: documents in bfloat16 are held against float32, and nDCG@10 of either is taken by brute
-force, cut at the model's window. --documents keeps all that are judged relevant and a seeded choice of the others.
+force, cut at the model's window; without bfloat16 in the processor, a BERT's by `rounded.py`. --documents keeps all
+that are judged relevant and a seeded choice of the others.
 """
 
 import argparse
@@ -33,12 +34,13 @@ import torch
 from numpy.typing import NDArray
 from results import file
 from retrieval import judgements, ndcg
+from rounded import rounded
 from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn import functional
 
 from instructsearch import embed
-from instructsearch.embed.encoder import Encoder
+from instructsearch.embed.encoder import Encoder, native_bfloat16
 from instructsearch.records import Role
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -236,6 +238,9 @@ def quality(options: argparse.Namespace) -> dict[str, object]:
     """Return cosines to float32 and nDCG@10 of either, for each set."""
     bulk = Encoder(embed.find(options.embedder), device=options.device, precision="bfloat16")
     exact = Encoder(bulk.profile, device=bulk.device, precision="float32", network=bulk.network(), check=False)
+    native = native_bfloat16(bulk.device)
+    if not native:
+        bulk = rounded(exact)
     found: dict[str, object] = {}
     print(f"{'':<14}  mean cosine  1st percentile  least  >= 0.995  nDCG@10 float32  bfloat16")
     for folder in options.quality:
@@ -266,7 +271,7 @@ def quality(options: argparse.Namespace) -> dict[str, object]:
             f"{scores['bfloat16']:9.4f}",
             flush=True,
         )
-    return {"model": bulk.profile.name, "device": bulk.device, "sets": found}
+    return {"model": bulk.profile.name, "device": bulk.device, "native": native, "sets": found}
 
 
 def _both(exact: Encoder, bulk: Encoder) -> list[tuple[str, Encoder]]:

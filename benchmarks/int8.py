@@ -144,20 +144,21 @@ def graph(encoder: Encoder, network: Network, path: Path) -> Path:
         export._export(own, Path(scratch))
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(path)
+        options.optimized_model_filepath = str(Path(scratch) / "folded.onnx")
         onnxruntime.InferenceSession(Path(scratch) / "raw.onnx", options, providers=["CPUExecutionProvider"])
+        onnx.save(onnx.load(Path(scratch) / "folded.onnx"), path)  # in one file, whatever it was in
     return path
 
 
-def quantised(source: Path, target: Path, batches: list[Batch], *, spared: Iterable[str] = ()) -> Path:
-    """Write the static INT8 form of a graph, whose nodes with `spared` in their inputs' names stay in float32."""
+def quantised(source: Path, target: Path, batches: list[Batch], *, spare: bool = False) -> Path:
+    """Write the static INT8 form of a graph; `spare` leaves the products that narrow their input in float32."""
     if target.exists():
         return target
-    nodes = [n for n in onnx.load(source).graph.node if n.op_type in {"MatMul", "Gemm"}]
-    held = {each.name for each in onnx.load(source).graph.initializer}
-    weighted = [n for n in nodes if n.input[1] in held]
-    kept = [n.name for n in weighted if not any(part in n.name or part in n.input[1] for part in spared)]
-    print(f"{target.name}: {len(kept)} of {len(nodes)} products in INT8", flush=True)
+    content = onnx.load(source).graph
+    shapes = {each.name: tuple(each.dims) for each in content.initializer}
+    weighted = [node for node in content.node if node.op_type in {"MatMul", "Gemm"} and node.input[1] in shapes]
+    kept = [node.name for node in weighted if not spare or shapes[node.input[1]][0] <= shapes[node.input[1]][1]]
+    print(f"{target.name}: {len(kept)} of {len(weighted)} linear layers in INT8", flush=True)
     quantize_static(
         source,
         target,
@@ -177,7 +178,7 @@ def quantised(source: Path, target: Path, batches: list[Batch], *, spared: Itera
 def forms(options: argparse.Namespace, exact: Encoder) -> dict[str, Any]:
     """Return each form of the model that can be had here, its name telling what it is."""
     made: dict[str, Any] = {"torch float32": exact}
-    folder = options.graphs
+    folder: Path = options.graphs
     folder.mkdir(parents=True, exist_ok=True)
     batches = calibration(exact, options.calibrate, 128)
     plain = graph(exact, exact.network(), folder / "plain.onnx")
@@ -190,7 +191,7 @@ def forms(options: argparse.Namespace, exact: Encoder) -> dict[str, Any]:
         "dynamic int8": dynamic,
         "static int8": quantised(plain, folder / "static.onnx", batches),
         "smoothed int8": quantised(even, folder / "smoothed8.onnx", batches),
-        "smoothed int8, down float32": quantised(even, folder / "spared.onnx", batches, spared=("output_dense",)),
+        "smoothed int8, down float32": quantised(even, folder / "spared.onnx", batches, spare=True),
     }
     for name, path in graphs.items():
         made[f"onnx {name}"] = OverGraph(exact, path, "onnxruntime")

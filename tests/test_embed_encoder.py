@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,8 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import break_weights, tiny_bert
 
 from instructsearch import embed
-from instructsearch.embed import backbone
+from instructsearch.embed import backbone, pooled
+from instructsearch.embed import encoder as encoder_module
 from instructsearch.embed.encoder import Encoder
 from instructsearch.errors import BadIndex, BadProfile, BadVector, ModelDamaged, TooLong
 
@@ -144,6 +147,80 @@ def test_progress_counts_every_text_once(tiny):
     encoder.encode([*TEXTS, *TEXTS], progress=told.append)
     assert len(told) > 2
     assert sum(told) == 2 * len(TEXTS)
+
+
+def test_texts_are_tokenised_while_those_before_them_are_embedded(tiny, monkeypatch):
+    monkeypatch.setattr(pooled, "_SLAB", 3)
+    encoder = Encoder(tiny, device="cpu", precision="float32")
+    texts = [f"{word} cat {'the ' * count}" for word in ("red", "blue") for count in range(8)]
+    begun = [threading.Event() for _ in range(6)]
+    tokenise, compute = encoder._tokeniser.tokenise, Encoder._vectors_of
+    slabs = []
+
+    def told(slab, role):
+        begun[len(slabs)].set()
+        slabs.append(threading.current_thread())
+        return tokenise(slab, role)
+
+    def waiting(self, network, batches):
+        done = len(computed)
+        computed.append(done)
+        assert done == 5 or begun[done + 1].wait(10)  # the next slab is tokenised before this one is embedded
+        return compute(self, network, batches)
+
+    computed = []
+    monkeypatch.setattr(encoder._tokeniser, "tokenise", told)
+    monkeypatch.setattr(Encoder, "_vectors_of", waiting)
+    overlapped = encoder.encode(texts)
+    assert len(computed) == 6
+    assert threading.current_thread() not in slabs
+    monkeypatch.undo()
+    np.testing.assert_allclose(overlapped, encoder.encode(texts), atol=1e-6)
+
+
+def test_an_instruction_without_room_is_refused_before_any_text_is_embedded(tiny, monkeypatch):
+    monkeypatch.setattr(pooled, "_SLAB", 1)
+    encoder = Encoder(replace(tiny, document_template="{instruction} {text}"), device="cpu")
+    told = []
+    with pytest.raises(TooLong):
+        encoder.encode(["a long text", "a"], ["", "the cat " * 40], progress=told.append)
+    assert not told
+
+
+def test_batches_that_are_read_back_later_give_the_same_vectors(tiny, monkeypatch):
+    encoder = Encoder(tiny, device="cpu", precision="float32")
+    encoder.budget = 40
+    at_once = encoder.encode(TEXTS)
+    order = []
+    network, read_back = encoder._faster(torch.float32, "document", bulk=False), encoder_module._read_back
+    monkeypatch.setattr(network, "forward", lambda *a, f=network.forward: order.append("begun") or f(*a))
+    monkeypatch.setattr(encoder_module, "_read_back", lambda *a: order.append("read") or read_back(*a))
+    encoder.ahead = 1
+    np.testing.assert_array_equal(encoder.encode(TEXTS), at_once)
+    assert order[:3] == ["begun", "begun", "read"]
+    assert order.count("begun") == order.count("read") > 2
+
+
+def test_memory_holds_the_tokens_of_two_slabs_however_many_texts_there_are(tiny, monkeypatch):
+    monkeypatch.setattr(pooled, "_SLAB", 4)
+    encoder = Encoder(tiny, device="cpu", precision="float32")
+    alive = weakref.WeakSet()
+    most = []
+    tokenise = encoder._tokeniser.tokenise
+
+    class Kept(list):
+        __hash__ = object.__hash__
+
+    def watched(slab, role):
+        found = Kept(tokenise(slab, role))
+        alive.add(found)
+        most.append(len(alive))
+        return found
+
+    monkeypatch.setattr(encoder._tokeniser, "tokenise", watched)
+    encoder.encode([f"the cat {number}" for number in range(40)])
+    assert len(most) == 10
+    assert max(most) <= 3  # two, and the one that is being replaced
 
 
 def test_no_texts_give_no_rows(encoder):

@@ -22,11 +22,11 @@ SIZES = {
 }
 
 
-def fusable():
+def packable(dtype):
     try:
         with torch.inference_mode():
             ids = torch.ones((1, 2), dtype=torch.int64)
-            FusedBert(bert(), torch.bfloat16)(input_ids=ids, attention_mask=ids)
+            FusedBert(bert(), dtype)(input_ids=ids, attention_mask=ids)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
     return True
@@ -37,7 +37,10 @@ def bert(maker=BertModel, config=BertConfig, **facts):
     return maker(config(**SIZES, **facts), add_pooling_layer=False).eval().requires_grad_(False)
 
 
-needs_onednn = pytest.mark.skipif(not fusable(), reason="this processor or torch has no fused linear in bfloat16")
+needs_bfloat16 = pytest.mark.skipif(
+    not packable(torch.bfloat16), reason="this processor or torch has no fused linear in bfloat16"
+)
+needs_packing = pytest.mark.skipif(not packable(torch.float32), reason="this torch has no fused linear in float32")
 
 
 def batch(lengths, side="right", width=None):
@@ -64,25 +67,29 @@ def assert_near(model, fused, ids, mask):
         torch.testing.assert_close(near[used], exact[used], atol=1e-5, rtol=0)
 
 
-@needs_onednn
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "packed"),
+    [
+        pytest.param(torch.float32, False, id="float32"),
+        pytest.param(torch.float32, True, id="float32 packed", marks=needs_packing),
+        pytest.param(torch.bfloat16, True, id="bfloat16", marks=needs_bfloat16),
+    ],
+)
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
-def test_every_token_is_near_the_models_own(lengths, side, dtype):
+def test_every_token_is_near_the_models_own(lengths, side, dtype, packed):
     model = bert()
-    assert_near(model, fuse(model, dtype), *batch(lengths, side))
+    assert_near(model, fuse(model, dtype, packed=packed), *batch(lengths, side))
 
 
-@needs_onednn
 def test_columns_that_are_padding_in_every_row_change_nothing():
     model = bert()
     for side in ("right", "left"):
-        assert_near(model, fuse(model, torch.bfloat16), *batch([5, 3], side, width=16))
+        assert_near(model, fuse(model, torch.float32), *batch([5, 3], side, width=16))
 
 
-@needs_onednn
 def test_slices_of_any_size_give_the_same_states():
-    fused = fuse(bert(), torch.bfloat16)
+    fused = fuse(bert(), torch.float32)
     ids, mask = batch([20, 20, 13, 7, 2, 1])
     with torch.inference_mode():
         whole = fused(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()].float()
@@ -91,10 +98,9 @@ def test_slices_of_any_size_give_the_same_states():
             assert torch.nn.functional.cosine_similarity(whole, sliced).min() > 0.9995
 
 
-@needs_onednn
 def test_relatives_with_positions_of_their_own_are_fused_too():
     model = bert(XLMRobertaModel, XLMRobertaConfig, pad_token_id=1, type_vocab_size=1)
-    assert_near(model, fuse(model, torch.bfloat16), *batch([20, 13, 7]))
+    assert_near(model, fuse(model, torch.float32), *batch([20, 13, 7]))
 
 
 @pytest.mark.parametrize(
@@ -121,16 +127,15 @@ def test_what_torch_lacks_leaves_the_model_as_it_is(monkeypatch):
     assert fuse(bert(), torch.bfloat16) is None
 
 
-@needs_onednn
 def test_states_that_differ_leave_the_model_as_it_is(monkeypatch, caplog):
     inner = module._Linear.gelu
     monkeypatch.setattr(module._Linear, "gelu", lambda self, states: -inner(self, states))
     with caplog.at_level("INFO", "instructsearch.embed"):
-        assert fuse(bert(), torch.bfloat16) is None
+        assert fuse(bert(), torch.float32) is None
     assert "the states would differ" in caplog.text
 
 
-@needs_onednn
+@needs_bfloat16
 def test_the_encoder_uses_it_in_bfloat16_only_and_shares_the_embeddings(tmp_path):
     profile = embed.find(str(tiny_bert(tmp_path)))
     encoder = Encoder(profile, device="cpu", precision="bfloat16")
@@ -145,7 +150,7 @@ def test_the_encoder_uses_it_in_bfloat16_only_and_shares_the_embeddings(tmp_path
     assert np.isfinite(near).all()
 
 
-@needs_onednn
+@needs_bfloat16
 def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeypatch):
     monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model, dtype: None)
     encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="bfloat16")
@@ -154,8 +159,7 @@ def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeyp
     assert backbone.dtype == torch.bfloat16
 
 
-@needs_onednn
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("packed", [pytest.param(True, marks=needs_packing), False])
 def test_float32_is_fused_and_equal_to_the_plain_network(packed, tmp_path, monkeypatch):
     monkeypatch.setattr("instructsearch.embed.encoder.packs", lambda dtype: packed)
     encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="float32")
@@ -178,13 +182,6 @@ def test_unpacked_weights_are_the_models_own():
     layer = fuse(model, torch.float32, packed=False)._layers[0]
     for linear, own in ((layer.query, "attention.self.query"), (layer.up, "intermediate.dense")):
         assert linear.weight.data_ptr() == model.encoder.layer[0].get_submodule(own).weight.data_ptr()
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
-def test_every_token_is_near_the_models_own_without_packing(lengths, side):
-    model = bert()
-    assert_near(model, fuse(model, torch.float32, packed=False), *batch(lengths, side))
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, True), (False, False)])

@@ -6,6 +6,7 @@ Knows precision and devices; what surrounds the network is Pooled's.
 import copy
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -25,7 +26,7 @@ from instructsearch.errors import BadIndex, BadProfile
 from instructsearch.records import Role
 
 Precision = Literal["auto", "float32", "bfloat16"]
-_MUCH = 4096  # padded tokens of a batch after which memory is given back; before a query's it would cost more than it
+_MUCH = 4096  # padded tokens of a batch before which memory is given back, which takes a millisecond
 
 
 class Encoder(Pooled):
@@ -48,6 +49,7 @@ class Encoder(Pooled):
         check: bool = True,
     ) -> None:
         super().__init__(profile, locate(profile), choose_device(device))
+        self.ahead = 0 if self.device == "cpu" else 1  # batches under way behind the one that is read back
         self.precision: Precision = precision
         self._lock = threading.RLock()
         self._networks: dict[tuple[str, torch.dtype], Network] = {}
@@ -109,14 +111,27 @@ class Encoder(Pooled):
         return self._vectors_of(self._faster(dtype, role, bulk=tokens >= self.bulk), batches)
 
     def _vectors_of(self, network: Network, batches: Iterable[Batch]) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
+        """Yield rows and vectors. A batch is read back once the next `ahead` are under way on a device of its own."""
+        waiting: deque[tuple[NDArray[np.intp], torch.Tensor]] = deque()
         with torch.inference_mode():
             for batch in batches:
                 if batch.ids.size >= _MUCH:
                     _give_back()
-                ids, attention, weights = (
-                    torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.attention, batch.weights)
-                )
-                yield batch.rows, network(ids, attention, weights).cpu().numpy()
+                arrays = (batch.ids, batch.attention, batch.weights)
+                waiting.append((batch.rows, network(*(self._tensor(array) for array in arrays))))
+                if len(waiting) > self.ahead:
+                    yield _read_back(*waiting.popleft())
+            for each in waiting:
+                yield _read_back(*each)
+
+    def _tensor(self, array: NDArray[np.int64] | NDArray[np.float32]) -> torch.Tensor:
+        """Return the array on the device; to a GPU it is copied from pinned memory, without waiting for what runs."""
+        tensor = torch.from_numpy(array)
+        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _read_back(rows: NDArray[np.intp], vectors: torch.Tensor) -> tuple[NDArray[np.intp], FloatArray]:
+    return rows, vectors.cpu().numpy()
 
 
 def _give_back() -> None:

@@ -116,7 +116,8 @@ class _Linear:
     def gelu(self, states: Tensor) -> Tensor:
         """Return the exact GELU of the product."""
         if not self.packed:
-            return torch.ops.aten.gelu_(functional.linear(states, self.weight, self.bias))  # type: ignore[no-any-return]
+            product: Tensor = torch.ops.aten.gelu_(functional.linear(states, self.weight, self.bias))
+            return product
         result: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "gelu", [], "none")
         return result
 

@@ -4,7 +4,8 @@ Knows tokens and arrays; nothing of the network that turns a batch into vectors,
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from tokenizers import Tokenizer
 from instructsearch.embed.batches import Batch, pad, plan
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray, pair, unit, warn_ignored
-from instructsearch.embed.tokens import Tokeniser
+from instructsearch.embed.tokens import Tokeniser, Tokens
 from instructsearch.records import Role
 
 log = logging.getLogger("instructsearch.embed")
+_SLAB = 256  # texts that are tokenised at once, while those before them are embedded
 
 
 class Pooled:
@@ -60,7 +62,8 @@ class Pooled:
         """Return unit vectors, float32 (n, dim), of texts under one instruction or under one each.
 
         A text longer than its room is cut, which is logged once a call with the number cut; instructions never are.
-        Equal pairs are embedded once. `progress` is told how many texts were finished since it was last called.
+        Equal pairs are embedded once. `progress` is told how many texts were finished since it was last called. Beside
+        texts and vectors, memory holds the tokens of two slabs and one batch, however many texts there are.
 
         Raises:
             TooLong: an instruction leaves no room for any text.
@@ -75,31 +78,56 @@ class Pooled:
         for at, each in enumerate(pairs):
             # An instruction that never reaches the model does not tell two equal texts apart.
             places.setdefault(each if self.profile.heeds(role) else ("", each[1]), []).append(at)
-        unique = list(places)
-        tokens = self._tokeniser.tokenise(unique, role)
-        if cut := sum(len(places[each]) for each, row in zip(unique, tokens, strict=True) if row.cut):
+        for instruction in dict.fromkeys(each for each, _ in places):
+            self.room(instruction, role)  # refused before any work is done
+        # By characters, of which more make more tokens: a slab's texts are alike, and the longest come first.
+        unique = sorted(places, key=lambda each: (-len(each[0]) - len(each[1]), each))
+        slabs = [unique[start : start + _SLAB] for start in range(0, len(unique), _SLAB)]
+        cut = total = 0
+        for slab, tokens in _ahead(lambda slab: self._tokeniser.tokenise(slab, role), slabs):
+            cut += sum(len(places[each]) for each, row in zip(slab, tokens, strict=True) if row.cut)
+            lengths = [len(row.ids) for row in tokens]
+            total = total or sum(lengths) * len(unique) // len(slab)
+            for rows, vectors in self._vectors(self._batches(slab, tokens, lengths), total, role):
+                vectors = unit(vectors[:, : self.dim], self.profile.name)
+                finished = 0
+                for row, vector in zip(rows, vectors, strict=True):
+                    spots = places[slab[row]]
+                    result[spots] = vector
+                    finished += len(spots)
+                if progress is not None:
+                    progress(finished)
+        if cut:
             log.warning(
                 "%d of %d texts are longer than the window of %s (%d tokens) and were cut",
                 *(cut, len(pairs), self.profile.name, self.profile.max_tokens),
             )
-        lengths = [len(row.ids) for row in tokens]
-        batches = (
-            pad(rows, tokens, self._tokeniser.weights, self._tokeniser.pad_id, self.profile.padding_side)
-            for rows in plan(lengths, unique, self.budget)
-        )
-        for rows, vectors in self._vectors(batches, sum(lengths), role):
-            vectors = unit(vectors[:, : self.dim], self.profile.name)
-            finished = 0
-            for row, vector in zip(rows, vectors, strict=True):
-                spots = places[unique[row]]
-                result[spots] = vector
-                finished += len(spots)
-            if progress is not None:
-                progress(finished)
         return result
+
+    def _batches(
+        self, slab: Sequence[tuple[str, str]], tokens: Sequence[Tokens], lengths: Sequence[int]
+    ) -> Iterator[Batch]:
+        for rows in plan(lengths, slab, self.budget):
+            yield pad(rows, tokens, self._tokeniser.weights, self._tokeniser.pad_id, self.profile.padding_side)
 
     def _vectors(
         self, batches: Iterable[Batch], tokens: int, role: Role
     ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
-        """Yield each batch's rows and their pooled vectors; `tokens` is how many the call has in all."""
+        """Yield each batch's rows and their pooled vectors; `tokens` is about how many the call has in all."""
         raise NotImplementedError
+
+
+def _ahead(
+    tokenise: Callable[[list[tuple[str, str]]], list[Tokens]], slabs: Sequence[list[tuple[str, str]]]
+) -> Iterator[tuple[list[tuple[str, str]], list[Tokens]]]:
+    """Yield each slab with its tokens, those of the next one being made meanwhile."""
+    if len(slabs) == 1:  # no thread for a query
+        yield slabs[0], tokenise(slabs[0])
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as pool:
+        coming = pool.submit(tokenise, slabs[0])
+        for slab, after in zip(slabs, (*slabs[1:], None), strict=True):
+            tokens = coming.result()
+            if after is not None:
+                coming = pool.submit(tokenise, after)
+            yield slab, tokens
