@@ -11,7 +11,8 @@ another. sentence-transformers runs at its default batch size, 32, and at the ot
 against the fastest of them. Ratios are medians of the rounds' own, since a machine that is busy is busy for all that
 runs in a round.
 
---words cuts each text. --single embeds each text in a call of its own as a query, in both of the ways that
+--cpu-time is for a machine that is busy with other work: it tells how ours and theirs compare, and not how long they
+take. --words cuts each text. --single embeds each text in a call of its own as a query, in both of the ways that
 `embed.load` has: in torch, and over the graph that answers queries.
 
 With --quality nothing is timed: documents in bfloat16 are held against float32, and nDCG@10 of either is taken by brute
@@ -80,14 +81,13 @@ def work(encoder: Encoder, texts: list[str]) -> tuple[int, int]:
     )
 
 
-def timed(call: Callable[[], object], device: str, repeats: int = 1) -> float:
-    """Return the mean seconds of a call."""
-    started = time.perf_counter()
-    for _ in range(repeats):
-        call()
+def timed(call: Callable[[], object], device: str, clock: Callable[[], float]) -> float:
+    """Return the seconds of a call."""
+    started = clock()
+    call()
     if device != "cpu":
         torch.cuda.synchronize()
-    return (time.perf_counter() - started) / repeats
+    return clock() - started
 
 
 def products(encoder: Encoder, precision: str) -> dict[str, tuple[Callable[[], object], float]]:
@@ -148,6 +148,9 @@ def own(options: argparse.Namespace, bulk: Encoder, texts: list[str]) -> dict[st
 
 def speed(options: argparse.Namespace) -> dict[str, object]:
     """Return the figures of one interleaved run."""
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    if options.cpu_time:
+        torch.set_num_threads(1)
     texts = [text for _, text in documents(options.corpus)] if options.corpus else generated(options.count)
     random.Random(7).shuffle(texts)
     texts = [" ".join(text.split(" ")[: options.words]) if options.words else text for text in texts[: options.count]]
@@ -168,9 +171,9 @@ def speed(options: argparse.Namespace) -> dict[str, object]:
             product()
         for _ in range(options.rounds):
             for name, call in calls.items():
-                seconds[name].append(timed(call, bulk.device))
+                seconds[name].append(timed(call, bulk.device, clock))
             for name, (product, _) in rates.items():
-                seconds[name].append(timed(product, bulk.device))
+                seconds[name].append(timed(product, bulk.device, clock))
     median = {name: statistics.median(times) for name, times in seconds.items()}
     measured = {name: flops / median[name] / 1e9 for name, (_, flops) in rates.items()}
     theirs = [name for name in calls if name.startswith("theirs")]
@@ -208,6 +211,7 @@ def speed(options: argparse.Namespace) -> dict[str, object]:
         "model": bulk.profile.name,
         "device": bulk.device,
         "threads": torch.get_num_threads(),
+        "clock": clock.__name__,
         "precision": precision,
         "rounds": options.rounds,
         "single": options.single,
@@ -287,6 +291,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--words", type=int, default=0, help="cut each text at so many; 0 leaves it whole")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, timed by what the processor spent on it")
     parser.add_argument("--single", action="store_true", help="one text a call, as a query")
     parser.add_argument(
         "--batch-sizes", type=int, nargs="*", default=[8, 128], help="sentence-transformers' other ones"
