@@ -42,7 +42,7 @@ export class Reader {
 
   frame(title, ...body) {
     this.dialog.replaceChildren(
-      element("header", {}, element("h2", {id: "reader-title", dir: "auto", text: title}),
+      element("div", {class: "bar"}, element("h2", {id: "reader-title", dir: "auto", text: title}),
         button("×", () => this.dialog.close(), {class: "plain close", "aria-label": "Close the document"})),
       ...body.filter(Boolean));
   }
