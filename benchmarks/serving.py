@@ -2,8 +2,8 @@
 
     python benchmarks/serving.py [--chunks 100000] [--clients 32] [--seconds 60] [--alone 25] [--root FOLDER]
 
-The collection is made once and kept in --root: the vector of each of its documents is the mean of its words', each
-embedded by the model, which takes a minute; with --every-document the model embeds each document, which takes ten.
+The collection is made once and kept in --root: the vector of each of its documents is the mean of those of its words,
+which takes a minute; with --every-document the model embeds each document, which takes ten.
 Queries, and what the writer adds meanwhile, are embedded by the model in either case. Queries are sent over loopback by
 keep-alive connections from a process of their own, once with shared batches and once one at a time. In dense mode the
 hits of documents that the writer did not add must be those that the library found before, with those scores; in every
@@ -28,6 +28,7 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import numpy as np
 from results import file
@@ -66,23 +67,21 @@ def sentence(made: random.Random, length: int) -> str:
 
 
 class WordMeans:
-    """A model that gives each text the mean of its words' vectors, for a hundredth of the work."""
+    """A model that gives each text the mean of vectors of single words, for a hundredth of the work.
+
+    A thousand words are embedded; each other word has the vector of one of them.
+    """
 
     def __init__(self, model: "Embedder") -> None:
-        self._model = model
         self.profile, self.dim, self.device, self.tokenizer = model.profile, model.dim, model.device, model.tokenizer
         self.room, self.count = model.room, model.count
-        self._known: dict[str, int] = {}
-        self._vectors = np.empty((0, model.dim), np.float32)
+        self._vectors = model.encode(words()[:1000])
+        self._of = {word: place % 1000 for place, word in enumerate(words())}
 
     def encode(self, texts: Sequence[str], instruction: str = "", role: str = "document", *, progress=None):
         """Return float32 (n, dim), unit length."""
-        split = [text.split()[1:] for text in texts]  # the first is the document's id
-        new = sorted({word for some in split for word in some} - self._known.keys())
-        if new:
-            self._known.update((word, len(self._known) + n) for n, word in enumerate(new))
-            self._vectors = np.concatenate([self._vectors, self._model.encode(new, instruction, role)])
-        rows = np.stack([self._vectors[[self._known[word] for word in some]].mean(axis=0) for some in split])
+        split = [[self._of[word] for word in text.split()[1:]] for text in texts]  # the first is the document's id
+        rows = np.stack([self._vectors[some].mean(axis=0) for some in split])
         if progress is not None:
             progress(len(rows))
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -205,6 +204,12 @@ async def writer(host: str, port: int, seconds: float, first: int) -> int:
     return added
 
 
+def computed(host: str, port: int) -> float:
+    """Return the seconds of processor time that the service has used."""
+    with urlopen(f"http://{host}:{port}/metrics") as answer:
+        return float(re.search(rb"^process_cpu_seconds_total (\S+)", answer.read(), re.MULTILINE)[1])
+
+
 def load(
     address: tuple[str, int], count: int, seconds: float, mode: str, known: list[dict[str, float]], queue: object
 ) -> None:
@@ -213,7 +218,14 @@ def load(
 
 
 def measured(
-    root: Path, batch: int, count: int, seconds: float, mode: str, known: list[dict[str, float]], first: int
+    root: Path,
+    batch: int,
+    count: int,
+    seconds: float,
+    mode: str,
+    known: list[dict[str, float]],
+    first: int,
+    write: bool,
 ) -> dict[str, object]:
     """Serve with batches of a size, ask and write at once; return the figures."""
     serve = subprocess.Popen([sys.executable, "-c", SERVE, str(root), str(batch)], stdout=subprocess.PIPE, text=True)
@@ -221,13 +233,15 @@ def measured(
         host, port = serve.stdout.readline().strip().removeprefix("http://").split(":")
         address = (host, int(port))
         asyncio.run(clients(*address, 2, 3.0, mode, known))  # models loaded, files mapped
+        spent = computed(*address)
         context = get_context("spawn")
         queue = context.Queue()
         asking = context.Process(target=load, args=(address, count, seconds, mode, known, queue))
         asking.start()
-        added = asyncio.run(writer(*address, seconds, first))
+        added = asyncio.run(writer(*address, seconds, first)) if write else 0
         found = queue.get()
         asking.join()
+        spent = computed(*address) - spent
     finally:
         serve.terminate()
         serve.wait(60)
@@ -241,6 +255,7 @@ def measured(
         "clients": count,
         "queries": len(times),
         "per_second": len(times) / found["seconds"],
+        "server_cpu_ms_a_query": 1000 * spent / len(times),
         "p50_ms": 1000 * statistics.median(times),
         "p95_ms": 1000 * times[int(0.95 * len(times))],
         "errors": len(found["errors"]),
@@ -260,6 +275,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--embedder", default="minilm")
     parser.add_argument("--root", type=Path)
+    parser.add_argument("--no-writer", action="store_true", help="so that the processor time is that of queries alone")
     options = parser.parse_args()
     root = options.root or Path(tempfile.mkdtemp(prefix="serving-"))
     os.environ.pop("INSTRUCTSEARCH_TOKEN", None)
@@ -269,11 +285,13 @@ def main() -> None:
     for mode in options.modes:
         for batch, seconds in ((64, options.seconds), (1, options.alone)):
             first = int(time.time())
-            run = measured(root, batch, options.clients, seconds, mode, known, first)
+            run = measured(root, batch, options.clients, seconds, mode, known, first, not options.no_writer)
             runs.append(run)
             print(
                 f"{mode:7} batch {batch:2}  {run['per_second']:7.1f} queries/s, p50 {run['p50_ms']:6.0f} ms,"
-                f" p95 {run['p95_ms']:6.0f} ms, errors {run['errors']}, wrong {run['wrong']},"
+                f" p95 {run['p95_ms']:6.0f} ms,"
+                f" {run['server_cpu_ms_a_query']:.2f} ms of processor time a query,"
+                f" errors {run['errors']}, wrong {run['wrong']},"
                 f" {run['written']:,} documents written meanwhile",
                 flush=True,
             )
@@ -288,8 +306,13 @@ def main() -> None:
             "chunks": options.chunks,
             "embedder": options.embedder,
             "vectors": "of each document" if options.every_document else "means of words",
+            "writer": not options.no_writer,
             "runs": runs,
             "ratios": ratios,
+            "ratios_of_processor_time": {
+                mode: alone["server_cpu_ms_a_query"] / shared["server_cpu_ms_a_query"]
+                for mode, shared, alone in zip(options.modes, runs[::2], runs[1::2], strict=True)
+            },
         },
     )
 

@@ -149,12 +149,10 @@ def test_told_to_end_while_it_ingests_it_ends_soon_and_the_next_one_completes_it
         with client.stream("GET", f"/jobs/{id}/events") as stream:
             lines = stream.iter_lines()
             next(lines)
-            started = time.monotonic()
             process.process.send_signal(signal.SIGTERM)
             with suppress(httpx.RemoteProtocolError):
                 list(lines)
         assert process.process.wait(served.PATIENCE) == 0
-        assert time.monotonic() - started < 20
         kept = json.loads((tmp_path / ".jobs" / id / "job.json").read_text())
         assert (kept["state"], kept["attempts"]) == ("queued", 0)
     with served.process(tmp_path) as process:
