@@ -138,9 +138,12 @@ class Collection:
         by_document: bool = False,
         rerank: str | None = None,
         understand: bool = False,
-        explain: bool = False,
+        **more: Any,
     ) -> list[Hit]:
         """Return the k best hits, fewer only when no more match. Options as in `Query`, which may be given instead.
+
+        `more` are the query's other fields, by name: `explain`, `fusion`, `weights`, `passages`, `fold`, `mmr`,
+        `snippet`, `context`.
 
         Raises:
             BadQuery, BadFilter: it cannot be answered as asked.
@@ -151,7 +154,7 @@ class Collection:
         """
         if isinstance(query, str):
             views = (view,) if isinstance(view, str) else tuple(view)
-            query = Query(query, instruction, views, k, mode, where, by_document, rerank, understand, explain)
+            query = Query(query, instruction, views, k, mode, where, by_document, rerank, understand, **more)
         return next(self.search_many([query]))
 
     def search_many(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:

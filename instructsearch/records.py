@@ -120,8 +120,16 @@ class Query:
     `instruction` None means the view's own query instruction, "" means none. `views` empty means the
     collection's first view. `where` is an operator dictionary; None means no filter. `k` counts chunks, or documents
     when `by_document`. `rerank` names the reranker that puts the best candidates in a better order; None means none.
-    `understand` reads the text as a person's: quoted phrases, exclusions and `field:value`, as in `asking`. `explain`
-    asks for what became of each hit at each stage.
+    `understand` reads the text as a person's: quoted phrases, exclusions and `field:value`, as in `asking`, and words
+    that the collection does not hold as the nearest that it does. `explain` asks for what became of each hit at each
+    stage.
+
+    `fusion` is "rrf", or the share of the views' scores against those of BM25, from 0 to 1; None means what the
+    collection was tuned to, else "rrf". `weights` say, by view, how much it counts among several; by rank, "bm25" may
+    have one too. `passages` is how many passages a document shows; more than 1 implies `by_document`. `fold` is the
+    least cosine at which a passage counts as a repetition of a better one and is told with that, 1 for equal texts
+    alone. `mmr` is the share of relevance against diversity in maximal marginal relevance, from 0 to 1. `snippet` asks
+    for the best sentences of each passage, `context` for so many passages before and after it.
     """
 
     text: str
@@ -134,6 +142,13 @@ class Query:
     rerank: str | None = None
     understand: bool = False
     explain: bool = False
+    fusion: str | float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    passages: int = 1
+    fold: float | None = None
+    mmr: float | None = None
+    snippet: bool = False
+    context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,12 @@ class Hit:
     `takes_instruction`. `explain`, where it was asked for, has the passage's `stages` (rank and score in each list,
     after `fusion` and by `rerank`; only those that saw it), both `instructions` of each view, the `filters` that
     applied, each view's `index` (spec, number of vectors, whether the search was exact), and `milliseconds` by stage.
+
+    The rest is JSON-ready data that is there where it was asked for and there is something to say. `spelling`: which
+    words of the query were read as which. `passages`: the next best of the document, and `folded`: what repeats this
+    passage, each with its `document`, `source`, `chunk` and `cosine`. `snippet`: its best sentences as `text`, their
+    `start` and `end` in the passage, and in `highlights` where the matching words stand in them. `context`: the
+    passages `before` and `after`.
     """
 
     rank: int
@@ -166,9 +187,23 @@ class Hit:
     device: str = "cpu"
     rerank: Mapping[str, Any] | None = None
     explain: Mapping[str, Any] | None = None
+    spelling: Mapping[str, str] = field(default_factory=dict)
+    passages: tuple[Mapping[str, Any], ...] = ()
+    folded: tuple[Mapping[str, Any], ...] = ()
+    snippet: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the hit as plain JSON-ready data; `rerank` and `explain` are there where there is something to say."""
+        """Return the hit as plain JSON-ready data; from `rerank` on, a field is there where it has something to say."""
+        said = {
+            "rerank": self.rerank,
+            "spelling": self.spelling or None,
+            "passages": list(self.passages) or None,
+            "folded": [dict(each) for each in self.folded] or None,
+            "snippet": self.snippet,
+            "context": self.context,
+            "explain": self.explain,
+        }
         return {
             "rank": self.rank,
             "score": self.score,
@@ -184,6 +219,5 @@ class Hit:
             "instructions": {view: dict(both) for view, both in self.instructions.items()},
             "ranks": dict(self.ranks),
             "device": self.device,
-            **({"rerank": dict(self.rerank)} if self.rerank is not None else {}),
-            **({"explain": dict(self.explain)} if self.explain is not None else {}),
+            **{name: value for name, value in said.items() if value is not None},
         }

@@ -36,7 +36,7 @@ ARROWS = {
     "view": {"errors", "records", "store", "vectors", "index"},
     "scan": {"errors", "fit", "store", "vectors", "view"},
     "fill": {"errors", "records", "store", "view", "vectors", "embed"},
-    "search": {"errors", "records", "filters", "store"},
+    "search": {"errors", "records", "filters", "store", "vectors"},
     "answer": {
         *("errors", "records", "filters", "asking", "store", "vectors", "view", "search", "fit", "embed", "rerank"),
     },

@@ -14,18 +14,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from instructsearch.answer.asked import check, instruction_of, understood, views_of
-from instructsearch.answer.hits import Candidate, candidates
+from instructsearch.answer.asked import (
+    MOST_HITS,
+    Reading,
+    check,
+    fusion_of,
+    instruction_of,
+    understood,
+    views_of,
+)
+from instructsearch.answer.hits import MMR_POOL, Candidate, candidates, diverse
 from instructsearch.answer.state import State, Vectors, held
-from instructsearch.answer.trace import EMBED, FUSION, HITS, RERANK, UNDERSTAND, Trace
+from instructsearch.answer.trace import EMBED, FUSION, HITS, MMR, RERANK, UNDERSTAND, Trace
 from instructsearch.errors import BadQuery, CollectionDamaged, ViewMismatch
 from instructsearch.filters import Tree, parse
 from instructsearch.fit import Models
 from instructsearch.records import Hit, Query
 from instructsearch.rerank import Loaded
 from instructsearch.rerank.reorder import DEPTH, reorder
-from instructsearch.search import BM25, FUSION_DEPTH, Ranked, Ranker, expression, search
-from instructsearch.store import Place, Snapshot, Store, ViewRow
+from instructsearch.search import BM25, FUSION_DEPTH, RRF, Lists, Ranked, Ranker, Scorer, Shape, VectorsOf, search
+from instructsearch.store import Place, Snapshot, Store, ViewRow, words
 from instructsearch.store.documents import Stored, matching, read
 from instructsearch.vectors import FloatArray, IdArray
 from instructsearch.view import View
@@ -65,32 +73,38 @@ class Answerer:
                 self._rerankers.of(query.rerank)
         traces = [Trace() for _ in queries]
         with self._snapshot() as (snapshot, state):
-            queries = [_understood(query, snapshot, trace) for query, trace in zip(queries, traces, strict=True)]
-            trees = [parse(query.where) for query in queries]
+            read = [_read(query, snapshot, state, trace) for query, trace in zip(queries, traces, strict=True)]
+            trees = [parse(one.query.where) for one in read]
             asked = [views_of(query, state) for query in queries]
         started = time.perf_counter()
-        vectors = self._embedded(queries, asked)
+        vectors = self._embedded([one.query for one in read], asked)
         share = 1000 * (time.perf_counter() - started) / max(1, sum(map(bool, asked)))
-        for query, tree, rows, trace in zip(queries, trees, asked, traces, strict=True):
+        for reading, tree, rows, trace in zip(read, trees, asked, traces, strict=True):
             if rows:
                 trace.milliseconds[EMBED] = share
-            deep = query if query.rerank is None else replace(query, k=max(query.k, DEPTH))
-            ask = partial(self._answer, query=deep, tree=tree, rows=rows, vectors=vectors, trace=trace)
-            found = self._reranked(query, rows, self._retried(ask), trace)
-            yield [replace(hit, explain=trace.explanation(hit, query)) for hit in found] if query.explain else found
+            ask = partial(self._answer, reading=reading, tree=tree, rows=rows, vectors=vectors, trace=trace)
+            found = self._retried(ask)
+            yield self._ordered(reading.query, rows, found, trace)
 
-    def _reranked(self, query: Query, rows: Sequence[ViewRow], found: list[Candidate], trace: Trace) -> list[Hit]:
-        if query.rerank is None:
-            return [one.hit for one in found]
-        with trace.measured(RERANK):
-            profile, reranker = self._rerankers.of(query.rerank)
-            instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
-            pairs = [(one.hit, one.text) for one in found]
-            hits = reorder(reranker, profile.weight, query.text, instruction, pairs)
-        for hit in hits:
-            if hit.rerank is not None:
-                trace.ranked(RERANK, hit.chunk, hit.rank, hit.rerank["score"])
-        return hits[: query.k]
+    def _ordered(self, query: Query, rows: Sequence[ViewRow], found: list[Candidate], trace: Trace) -> list[Hit]:
+        """Return the hits in their final order: reranked, made diverse and explained, each where it was asked for."""
+        hits = [one.hit for one in found]
+        if query.rerank is not None:
+            with trace.measured(RERANK):
+                profile, reranker = self._rerankers.of(query.rerank)
+                instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
+                pairs = [(one.hit, one.text) for one in found]
+                hits = reorder(reranker, profile.weight, query.text, instruction, pairs)
+            for hit in hits:
+                if hit.rerank is not None:
+                    trace.ranked(RERANK, hit.chunk, hit.rank, hit.rerank["score"])
+        if query.mmr is not None:
+            with trace.measured(MMR):
+                hits = list(diverse(query, hits, found, query.mmr))
+            for hit in hits:
+                trace.ranked(MMR, hit.chunk, hit.rank, hit.score)
+        hits = hits[: query.k]
+        return [replace(hit, explain=trace.explanation(hit, query)) for hit in hits] if query.explain else hits
 
     def vectors(self, name: str, where: Mapping[str, Any] | None) -> Vectors:
         """Return the vectors of a view for every chunk that the filter allows, by chunk id."""
@@ -154,7 +168,7 @@ class Answerer:
             # mapped files and a loaded index serve on while the view's files are the same
             views[row.name] = old if old is not None and old.same(view) else view
         ready = {name: view for name, view in views.items() if view.row.ready}
-        return State(generation, ready, np.array(snapshot.dead(), np.int64))
+        return State(generation, ready, np.array(snapshot.dead(), np.int64), _tuned(snapshot))
 
     def _embedded(self, queries: Sequence[Query], asked: Sequence[Sequence[ViewRow]]) -> _Vectors:
         """Embed each (view, instruction, text) once; views of one model and instruction share the work."""
@@ -180,43 +194,85 @@ class Answerer:
         self,
         snapshot: Snapshot,
         state: State,
-        query: Query,
+        reading: Reading,
         tree: Tree | None,
         rows: Sequence[ViewRow],
         vectors: _Vectors,
         trace: Trace,
     ) -> list[Candidate]:
+        query = reading.query
         allowed = np.array(snapshot.allowed(tree), np.int64) if tree is not None and rows else None
         denied = state.dead if len(state.dead) else None
         rankers: dict[str, Ranker] = {}
+        scorers: dict[str, Scorer] = {}
+        shape = _shape(query)
         for row in rows:
             view = state.view(row.name)
             if view.row.key != row.key:
                 raise ViewMismatch(f"view {row.name!r} was replaced while the query was embedded; ask again")
             vector = vectors[(row.name, instruction_of(query, row), query.text)]
             rankers[row.name] = _dense(self._scan, view, vector, allowed, denied)
+            scorers[row.name] = partial(_scored, view, vector)
             if query.explain:
-                exact = view.scans(max(query.k, FUSION_DEPTH), allowed=allowed, denied=denied)
+                exact = view.scans(max(shape.k, FUSION_DEPTH), allowed=allowed, denied=denied)
                 trace.indexes[row.name] = {"spec": view.spec, "exact": exact, "vectors": view.rows}
-        words = None if query.mode == "dense" else expression(query.text)
-        if words is not None:
-            rankers[BM25] = lambda depth: snapshot.match(words, depth, tree)
+        asked = None if query.mode == "dense" else reading.words
+        if asked is not None:
+            rankers[BM25] = lambda depth: snapshot.match(asked, depth, tree)
+            scorers[BM25] = partial(words.scores, snapshot, asked)
         if not rankers:
             return []
+        fusion = fusion_of(query, state, [row.name for row in rows] + ([] if query.mode == "dense" else [BM25]))
         timed = {name: _timed(trace, name, ranker) for name, ranker in rankers.items()}
+        near = _near(query, rows, state)
         with trace.measured(FUSION):
-            found = search(snapshot, timed, query.k, tree=tree, by_document=query.by_document)
+            found = search(snapshot, Lists(timed, fusion, scorers, near), shape, tree=tree)
         trace.found({one.chunk: one for one in found})
         with trace.measured(HITS):
             device = state.view(rows[0].name).device if rows else "cpu"
-            return candidates(snapshot, query, rows, found, device)
+            return candidates(snapshot, reading, rows, found, device, near)
 
 
-def _understood(query: Query, snapshot: Snapshot, trace: Trace) -> Query:
+def _read(query: Query, snapshot: Snapshot, state: State, trace: Trace) -> Reading:
     if not query.understand:
-        return query
+        return Reading(query)
     with trace.measured(UNDERSTAND):
-        return understood(query, snapshot)
+        return understood(query, snapshot, state)
+
+
+def _shape(query: Query) -> Shape:
+    """Return what is to be found: for stages that choose among candidates more than what is shown in the end."""
+    deep = query.k if query.rerank is None else max(query.k, DEPTH)
+    if query.mmr is not None:
+        deep = max(deep, DEPTH, min(MMR_POOL * query.k, MOST_HITS))
+    return Shape(deep, query.by_document or query.passages > 1, query.passages, query.fold)
+
+
+def _tuned(snapshot: Snapshot) -> str | float:
+    """Return the fusion that a collection was tuned to; a stranger's database may say anything."""
+    told = snapshot.facts().get("fusion")
+    return float(told) if isinstance(told, int | float) and 0 <= told <= 1 else RRF
+
+
+def _near(query: Query, rows: Sequence[ViewRow], state: State) -> VectorsOf | None:
+    """Return what gives the vectors by which passages are alike: of the first view asked, else of the first there is.
+
+    Raises:
+        BadQuery: diversity is asked for, and no view says what is alike.
+    """
+    name = rows[0].name if rows else next(iter(state.views), None)
+    if name is None:
+        if query.mmr is not None:
+            raise BadQuery("maximal marginal relevance needs a view, to tell what is alike; add one with views add")
+        return None
+    view = state.view(name)
+    return lambda contents: view.matrix(np.asarray(contents, np.int64))
+
+
+def _scored(view: View, vector: FloatArray, contents: Sequence[int]) -> dict[int, float]:
+    """Return the scores of contents, summed as a search sums them."""
+    products = view.matrix(np.asarray(contents, np.int64)).astype(np.float64) * vector[0]
+    return dict(zip(contents, products.sum(axis=1).astype(np.float32).tolist(), strict=True))
 
 
 def _dense(scan: Scan, view: View, vector: FloatArray, allowed: IdArray | None, denied: IdArray | None) -> Ranker:

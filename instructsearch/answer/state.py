@@ -3,13 +3,15 @@
 Knows views and rows; no query and no model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from instructsearch.errors import ViewNotFound
 from instructsearch.filters import Tree
-from instructsearch.store import Snapshot
+from instructsearch.search import RRF
+from instructsearch.search.spelling import Vocabulary, beginnings
+from instructsearch.store import Snapshot, words
 from instructsearch.vectors import FloatArray, IdArray
 from instructsearch.view import View
 
@@ -18,11 +20,21 @@ MOST_CHUNKS = 2**62  # that show one text: all of them
 
 @dataclass(frozen=True)
 class State:
-    """What one generation of the collection looks like to searches."""
+    """What one generation of the collection looks like to searches; `fusion` is what it was tuned to."""
 
     generation: int
     views: dict[str, View]
     dead: IdArray
+    fusion: str | float = RRF
+    _stems: dict[str, Vocabulary] = field(default_factory=dict)
+
+    def stems(self, snapshot: Snapshot, word: str) -> Vocabulary:
+        """Return the stems that a misspelt word may stand for begin like, each letter's read once a generation."""
+        letters = sorted(beginnings(word))
+        for letter in letters:
+            if letter not in self._stems:
+                self._stems[letter] = words.vocabulary(snapshot, letter)
+        return [one for letter in letters for one in self._stems[letter]]
 
     def view(self, name: str) -> View:
         """Return a view that is finished.

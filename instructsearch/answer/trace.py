@@ -11,7 +11,8 @@ from typing import Any
 from instructsearch.records import Hit, Query
 from instructsearch.search import Found
 
-UNDERSTAND, EMBED, FUSION, HITS, RERANK = "understand", "embed", "fusion", "hits", "rerank"  # beside the lists' names
+# beside the names of the lists
+UNDERSTAND, EMBED, FUSION, HITS, RERANK, MMR = "understand", "embed", "fusion", "hits", "rerank", "mmr"
 
 
 class Trace:

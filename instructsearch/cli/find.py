@@ -40,7 +40,7 @@ RUN_DEPTH = 100  # documents a query in a run, where -k does not say
     default=None,
     help='Read "phrases", -exclusions, field:value and "but not ..." in the text.  [default: yes; no in a run]',
 )
-@click.option("--explain", is_flag=True, help="Say what became of each hit at each stage, and how long that took.")
+@options.ranking
 @click.option("--queries", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSONL of _id and text.")
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="TREC run to write.")
 @options.as_json
@@ -57,6 +57,12 @@ def search_command(
     where: tuple[str, ...],
     rerank: str | None,
     understand: bool | None,
+    fusion: str | float | None,
+    weights: tuple[str, ...],
+    passages: int,
+    fold: float | None,
+    mmr: float | None,
+    context: int,
     explain: bool,
     queries: Path | None,
     run_file: Path | None,
@@ -64,7 +70,8 @@ def search_command(
 ) -> None:
     """Find the passages that answer TEXT, by meaning (dense), by words (bm25), or both (hybrid).
 
-    In TEXT, "words in quotes" must be there side by side, -word must not be, and field:value filters.
+    In TEXT, "words in quotes" must be there side by side, -word must not be, and field:value filters. A word that no
+    passage has is read as the nearest that one has, which is said.
 
     With --queries and --run, every query of a file is answered and the documents found are written as a TREC run.
     """
@@ -80,6 +87,13 @@ def search_command(
         rerank=rerank,
         understand=reading,
         explain=explain,
+        fusion=fusion,
+        weights=options.weighed(weights),
+        passages=passages,
+        fold=fold,
+        mmr=mmr,
+        snippet=queries is None,
+        context=context,
     )
     if queries is not None and run_file is not None:
         asked = _read(queries)
@@ -95,9 +109,11 @@ def search_command(
         for one in found:
             show.line(one.to_dict())
         return
+    for typed, read in found[0].spelling.items() if found else ():
+        show.note(f"{typed} is nowhere: read as {read} where words are matched; --literal takes it as it is")
     width = shutil.get_terminal_size((100, 24)).columns
     for one in found:
-        show.hit(one, text, min(width, 120))
+        show.hit(one, min(width, 120))
     if not found:
         show.note("nothing found" + (" that the filter allows" if where else ""))
 

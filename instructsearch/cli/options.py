@@ -89,6 +89,76 @@ def reranking(text: str | None, name: str | None) -> tuple[str | None, str | Non
     return text, name or rerank.DEFAULT
 
 
+class FusionType(click.ParamType[str | float]):
+    """`rrf`, or a number from 0 to 1."""
+
+    name = "rrf|SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        """Return the name or the number."""
+        if value == "rrf":
+            return "rrf"
+        share: float = click.FloatRange(0, 1).convert(value, param, ctx)
+        return share
+
+
+def ranking(function: Function) -> Function:
+    """Add what shapes an answer: --fusion, --weight, --passages, --fold, --mmr, --context and --explain."""
+    share = click.FloatRange(0, 1)
+    for option in (
+        click.option("--explain", is_flag=True, help="Say what each stage made of each hit, and how long it took."),
+        click.option(
+            "--context",
+            type=click.IntRange(0, 50),
+            default=0,
+            metavar="N",
+            help="Also show N passages before and after.",
+        ),
+        click.option(
+            "--mmr",
+            type=share,
+            metavar="L",
+            help="Maximal marginal relevance: 1 for relevance, 0 for diversity alone.",
+        ),
+        click.option(
+            "--fold", type=share, metavar="COSINE", help="Fold what is at least so alike; 1 folds equal texts."
+        ),
+        click.option(
+            "--passages",
+            type=click.IntRange(1, 100),
+            default=1,
+            metavar="N",
+            help="Group by document, N passages of each.",
+        ),
+        click.option(
+            "--weight",
+            "weights",
+            multiple=True,
+            metavar="V=W",
+            help="How much a view counts; repeatable.",
+        ),
+        click.option(
+            "--fusion",
+            type=FusionType(),
+            help="By rank, or SHARE of meaning against words, 0 to 1.  [default: the collection's, else rrf]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def weighed(written: Sequence[str]) -> dict[str, float]:
+    """Return the weights by view that --weight V=W gives."""
+    weights = {}
+    for one in written:
+        name, _, value = one.partition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(f"{one!r} is not VIEW=NUMBER", param_hint="--weight") from None
+    return weights
+
+
 def opened(name: str, root: Path | None, device: str, embedder: str | None = None) -> "Collection":
     """Open a collection that is there."""
     from instructsearch.collection import Collection

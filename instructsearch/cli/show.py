@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PATIENCE = 1.0  # seconds before a bar is shown: what is over by then needs none
-LINES = 3  # of a snippet
+LINES = 6  # of a snippet
+NAMED = 5  # documents, of those that repeat a hit
+_OPEN, _CLOSE = "\x02", "\x03"  # around marked words while lines are broken: `plain` leaves no such character
+_MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}?")
 _BLANK = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -47,8 +50,8 @@ def count(number: int, noun: str, many: str = "") -> str:
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
-def hit(found: Hit, query: str, width: int) -> None:
-    """Print one hit: where it is, then the part of its text that shares most words with the query."""
+def hit(found: Hit, width: int) -> None:
+    """Print one hit: where it is, its best sentences, and whatever else was asked for."""
     place = plain(short(found.document))
     marks = [
         plain(f"{name} {found.metadata[name]}")
@@ -59,12 +62,50 @@ def hit(found: Hit, query: str, width: int) -> None:
     head = f"{found.rank:>3}  {click.style(place, bold=True)}"
     rest = "  ".join([*([title] if title else []), *marks, f"{found.start}-{found.end}", f"{found.score:.4f}"])
     click.echo(f"{head}  {click.style(rest, dim=True)}")
-    for text in _snippet(plain(found.text), query, width - 5):
-        click.echo(f"     {_marked(text, query)}")
-    if found.explain is not None:
-        for text in _explained(found.explain):
-            click.echo(click.style(f"     {plain(text)}", dim=True))
+    around = found.context or {"before": (), "after": ()}
+    _texts(around["before"], width)
+    _snippet(found.text, found.snippet, width)
+    _texts(around["after"], width)
+    for other in found.passages:
+        click.echo(click.style(f"     {other['start']}-{other['end']}  {other['score']:.4f}", dim=True))
+        _snippet(other["text"], other.get("snippet"), width)
+    if found.folded:
+        names = dict.fromkeys(plain(short(each["document"])) for each in found.folded)
+        said = f"{count(len(found.folded), 'near-duplicate')} folded: {', '.join([*names][:NAMED])}"
+        click.echo(click.style(f"     +{said}{' …' if len(names) > NAMED else ''}", dim=True))
+    for text in _explained(found.explain) if found.explain is not None else ():
+        click.echo(click.style(f"     {plain(text)}", dim=True))
     click.echo()
+
+
+def _texts(passages: Sequence[Mapping[str, Any]], width: int) -> None:
+    for each in passages:
+        for text in _wrapped(plain(each["text"]), width):
+            click.echo(click.style(f"     {text}", dim=True))
+
+
+def _snippet(text: str, shown: Mapping[str, Any] | None, width: int) -> None:
+    """Print the best sentences with the words that matched marked, and whether there is more before or after."""
+    if shown is None:
+        shown = {"text": text, "start": 0, "end": len(text), "highlights": []}
+    pieces = []
+    at = 0
+    for start, end in shown["highlights"]:
+        pieces += [plain(shown["text"][at:start]), _OPEN, plain(shown["text"][start:end]), _CLOSE]
+        at = end
+    pieces.append(plain(shown["text"][at:]))
+    before, after = "… " * (shown["start"] > 0), " …" * (shown["end"] < len(text.rstrip()))
+    lines = _wrapped(f"{before}{''.join(pieces)}{after}", width)
+    marked = "\n".join(f"     {line}" for line in lines[:LINES])
+    if len(lines) > LINES:
+        marked += " …"
+    click.echo(_MARKED.sub(lambda word: click.style(word[1], fg="yellow", bold=True), marked))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(" ".join(text.split()), max(20, width - 5)) or [""]
 
 
 def _explained(told: Mapping[str, Any]) -> Iterator[str]:
@@ -87,41 +128,6 @@ def short(path: str) -> str:
         if path.startswith(f"{base}{os.sep}"):
             return mark + path[len(base) + 1 :]
     return path
-
-
-def _words(query: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", query.lower()) if len(word) > 2}
-
-
-def _stem(word: str) -> str:
-    return word[: max(4, len(word) - 3)]
-
-
-def _snippet(text: str, query: str, width: int) -> list[str]:
-    """Return the few lines around the words that the query shares with the text."""
-    import textwrap
-
-    flat = " ".join(text.split())
-    lines = textwrap.wrap(flat, max(20, width)) or [""]
-    stems = {_stem(word) for word in _words(query)}
-    shared = [sum(_stem(word) in stems for word in set(re.findall(r"\w+", one.lower()))) for one in lines]
-    best = max(range(len(lines)), key=lambda first: (sum(shared[first : first + LINES]), -first))
-    chosen = lines[best : best + LINES]
-    if best:
-        chosen[0] = "… " + chosen[0]
-    if best + LINES < len(lines):
-        chosen[-1] += " …"
-    return chosen
-
-
-def _marked(text: str, query: str) -> str:
-    stems = {_stem(word) for word in _words(query)}
-
-    def mark(match: re.Match[str]) -> str:
-        word = match.group()
-        return click.style(word, fg="yellow", bold=True) if _stem(word.lower()) in stems else word
-
-    return re.sub(r"\w{3,}", mark, text)
 
 
 @contextmanager

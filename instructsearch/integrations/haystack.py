@@ -23,7 +23,7 @@ import numpy as np
 
 from instructsearch.collection import Collection
 from instructsearch.errors import MissingExtra
-from instructsearch.integrations.shelf import PROVENANCE, Found, Item, Shelf, opened, provenance
+from instructsearch.integrations.shelf import PROVENANCE, Found, Item, Shelf, opened, optioned, provenance
 from instructsearch.records import Mode, Query
 
 try:
@@ -172,7 +172,8 @@ class InstructSearchRetriever:
     """Documents with scores from an InstructSearchDocumentStore, each with `meta["instructsearch"]`: where it is from.
 
     By default these are passages: one that is all of its document has the document's id and embedding, any other has an
-    id of its own. With `by_document`, top_k counts documents, and these come whole.
+    id of its own. With `by_document`, top_k counts documents, and these come whole. `options` are those of a `Query`
+    that `OPTIONS` lists: `fusion`, `weights`, `fold`, `mmr` and others.
     """
 
     def __init__(
@@ -186,6 +187,7 @@ class InstructSearchRetriever:
         mode: Mode = "hybrid",
         rerank: str | None = None,
         by_document: bool = False,
+        options: dict[str, Any] | None = None,
         filter_policy: FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
         if not isinstance(document_store, InstructSearchDocumentStore):
@@ -199,6 +201,7 @@ class InstructSearchRetriever:
         self.mode: Mode = mode
         self.rerank = rerank
         self.by_document = by_document
+        self.options = options
         self.filter_policy = filter_policy
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,6 +216,7 @@ class InstructSearchRetriever:
             mode=self.mode,
             rerank=self.rerank,
             by_document=self.by_document,
+            options=self.options,
             filter_policy=self.filter_policy.value,
         )
         return facts
@@ -254,6 +258,7 @@ class InstructSearchRetriever:
             self.by_document,
             self.rerank if rerank is None else rerank,
         )
+        asked = optioned(asked, self.options)
         return {"documents": [_retrieved(found) for found in self.document_store.search(asked)]}
 
     @component.output_types(documents=list[Document])

@@ -24,7 +24,7 @@ from instructsearch.collection import Collection
 from instructsearch.errors import BadQuery, MissingExtra
 from instructsearch.filters import parse
 from instructsearch.integrations.given import NO_INSTRUCTION, give, named
-from instructsearch.integrations.shelf import PROVENANCE, Found, Item, Shelf, opened, provenance
+from instructsearch.integrations.shelf import OPTIONS, PROVENANCE, Found, Item, Shelf, opened, provenance
 from instructsearch.records import Mode, Query
 
 try:
@@ -140,7 +140,7 @@ class InstructSearchVectorStore(VectorStore):
         """Return the k documents that match best, whole.
 
         `kwargs` go with the call: `filter` (an operator dictionary), `view` (one or several), `instruction`, `mode`,
-        `rerank`, and `by_document=False` for passages instead of documents.
+        `rerank`, `by_document=False` for passages instead of documents, and those of a `Query` that `OPTIONS` lists.
         """
         return [_document(found.item) for found in self._search(query, k, kwargs)]
 
@@ -272,7 +272,7 @@ def _document(item: Item, more: Mapping[str, Any] | None = None) -> Document:
 def _asked(usual: Query, said: dict[str, Any]) -> Query:
     """Return the query with what goes with the call."""
     changes: dict[str, Any] = {
-        name: said.pop(name) for name in ("instruction", "mode", "rerank", "k", "by_document") if name in said
+        name: said.pop(name) for name in ("instruction", "mode", "rerank", "k", "by_document", *OPTIONS) if name in said
     }
     if "filter" in said:
         changes["where"] = said.pop("filter")

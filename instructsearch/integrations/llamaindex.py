@@ -22,7 +22,7 @@ from typing import Any
 from instructsearch.collection import Collection
 from instructsearch.errors import BadQuery, MissingExtra
 from instructsearch.integrations.given import NO_INSTRUCTION, give, named
-from instructsearch.integrations.shelf import KEPT, PROVENANCE, Item, Shelf, both, opened, provenance
+from instructsearch.integrations.shelf import KEPT, PROVENANCE, Item, Shelf, both, opened, optioned, provenance
 from instructsearch.records import Mode, Query
 
 try:
@@ -169,8 +169,9 @@ class InstructSearchVectorStore(BasePydanticVectorStore):
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return the nodes that match best, whole, with their scores.
 
-        `kwargs` are a retriever's `vector_store_kwargs`: `view` (one or several), `instruction`, `rerank`. The modes
-        are `default` (dense), `hybrid`, and `sparse` and `text_search` (BM25).
+        `kwargs` are a retriever's `vector_store_kwargs`: `view` (one or several), `instruction`, `rerank`, and
+        `options`, a dictionary of those of a `Query` that `OPTIONS` lists. The modes are `default` (dense), `hybrid`,
+        and `sparse` and `text_search` (BM25).
 
         Raises:
             BadQuery: there is no text to ask with, or it asks for what a collection does not do.
@@ -206,6 +207,7 @@ class InstructSearchVectorStore(BasePydanticVectorStore):
             by_document=True,
             rerank=said.pop("rerank", None),
         )
+        asked = optioned(asked, said.pop("options", None))
         if said:
             raise TypeError(f"{next(iter(said))!r} is nothing that a collection understands")
         return asked
@@ -215,8 +217,8 @@ class InstructSearchRetriever(BaseRetriever):
     """Passages of a collection with scores; `metadata["instructsearch"]` has document, place, view and instructions.
 
     `collection` is one that is open, or the name of one below `root`. With `by_document`, `similarity_top_k` counts
-    documents, and these come whole. What a retriever asks is fixed: making one for another view or instruction costs
-    nothing.
+    documents, and these come whole. `options` are those of a `Query` that `OPTIONS` lists. What a retriever asks is
+    fixed: making one for another view or instruction costs nothing.
 
     Raises:
         BadFilter: the filters look into a text, or compare what cannot be compared.
@@ -234,13 +236,15 @@ class InstructSearchRetriever(BaseRetriever):
         filters: MetadataFilters | None = None,
         rerank: str | None = None,
         by_document: bool = False,
+        options: Mapping[str, Any] | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         super().__init__(callback_manager=callback_manager)
         self._shelf = Shelf(opened(collection, root))
         views = (view,) if isinstance(view, str) else tuple(view)
         where = translated(filters)
-        self._usual = Query("", instruction, views, similarity_top_k, mode, where, by_document, rerank)
+        usual = Query("", instruction, views, similarity_top_k, mode, where, by_document, rerank)
+        self._usual = optioned(usual, options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         found = self._shelf.search(replace(self._usual, text=query_bundle.query_str))

@@ -24,6 +24,8 @@ from instructsearch.store.documents import Stored
 
 KEPT = "_instructsearch"  # the metadata field that only this module reads and writes
 PROVENANCE = "instructsearch"  # the metadata field in which retrievers say where a passage is from
+# what a caller may say of ranking and showing, beside what each framework has a name of its own for
+OPTIONS = ("understand", "explain", "fusion", "weights", "fold", "mmr", "snippet", "context")
 _BLANKS = "blanks"
 _writing: dict[Path, threading.Lock] = {}
 
@@ -134,6 +136,18 @@ def both(*filters: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return the filter that allows what all of these allow; None where none of them is one."""
     given = [each for each in filters if each]
     return {"$and": given} if len(given) > 1 else given[0] if given else None
+
+
+def optioned(query: Query, options: Mapping[str, Any] | None) -> Query:
+    """Return the query with what a caller says of ranking and showing, by the names of `OPTIONS`.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    for name in options or ():
+        if name not in OPTIONS:
+            raise TypeError(f"{name!r} is no option of a search; there are: {', '.join(OPTIONS)}")
+    return replace(query, **(options or {}))
 
 
 def provenance(hit: Hit) -> dict[str, Any]:

@@ -1,22 +1,30 @@
 """From a query's words and vectors to ranked passages: lists are fetched, fused and expanded to chunks or documents.
 
-Pure functions over the rankers and the snapshot handed in. Knows ranks and scores, not vectors' files or models.
+Pure functions over the rankers and the snapshot handed in. Knows ranks, scores and unit vectors; no file and no model.
 """
 
-from instructsearch.search.fusion import BM25, RRF_CONSTANT, Fused, Fusion, Ranked, fuse
-from instructsearch.search.retrieval import FUSION_DEPTH, Found, Ranker, search
-from instructsearch.search.words import expression
+from instructsearch.search.diversity import marginal
+from instructsearch.search.fusion import BM25, RRF, RRF_CONSTANT, Fusion, Ranked, Scorer
+from instructsearch.search.retrieval import FUSION_DEPTH, Found, Lists, Ranker, Shape, VectorsOf, search
+from instructsearch.search.snippet import snippet
+from instructsearch.search.words import expression, telling
 
 __all__ = [
     "BM25",
     "FUSION_DEPTH",
+    "RRF",
     "RRF_CONSTANT",
     "Found",
-    "Fused",
     "Fusion",
+    "Lists",
     "Ranked",
     "Ranker",
+    "Scorer",
+    "Shape",
+    "VectorsOf",
     "expression",
-    "fuse",
+    "marginal",
     "search",
+    "snippet",
+    "telling",
 ]

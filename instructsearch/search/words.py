@@ -1,6 +1,7 @@
 """The words of a query as the full-text index is asked for them. Knows text and FTS5's syntax; no index."""
 
 import re
+from collections.abc import Mapping
 
 TERMS = 256  # most distinct words of a query that BM25 looks up
 
@@ -21,9 +22,11 @@ def telling(text: str) -> list[str]:
     return ([word for word in words if word not in _STOP_WORDS] or words)[:TERMS]
 
 
-def expression(text: str) -> str | None:
+def expression(text: str, spelling: Mapping[str, str] | None = None) -> str | None:
     """Return the FTS5 expression that OR-s the telling words, or None when there is no word.
 
-    Each word is quoted, so nothing in it is syntax.
+    Each word is quoted, so nothing in it is syntax. `spelling` says which are to be read as others.
     """
-    return " OR ".join(f'"{word}"' for word in telling(text)) or None
+    words = telling(text)
+    read = dict.fromkeys((spelling or {}).get(word, word) for word in words)
+    return " OR ".join(f'"{word}"' for word in read) or None

@@ -232,6 +232,10 @@ def _tools(library: Library) -> list[Callable[..., BaseModel]]:
         ] = None,
         rerank: Annotated[bool, Field(description="Let a slower model put the best hits in a better order.")] = False,
         by_document: Annotated[bool, Field(description="Only the best passage of each document.")] = False,
+        fold: Annotated[
+            float | None,
+            Field(description="Tell passages so alike (a cosine, such as 0.95) once.", ge=0, le=1),
+        ] = None,
     ) -> Results:
         """Find the passages of a collection that answer a query, best first.
 
@@ -245,6 +249,7 @@ def _tools(library: Library) -> list[Callable[..., BaseModel]]:
             asked = Query(
                 *(query, instruction, tuple(views or ()), k, mode, called.where(where), by_document),
                 rerank=rerankers.DEFAULT if rerank else None,
+                fold=fold,
             )
             hits = found.search(asked)
         under = {
@@ -368,7 +373,8 @@ def _passage(called: Names, place: Place) -> Passage:
 
 
 def _hit(facts: Mapping[str, Any]) -> Hit:
-    return Hit(**{**{name: facts[name] for name in Hit.model_fields}, "metadata": _open(facts["metadata"])})
+    known = {name: facts[name] for name in Hit.model_fields if name in facts}
+    return Hit(**{**known, "metadata": _open(facts["metadata"])})
 
 
 def _open(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Hit(Passage):
 
     rank: int
     score: float = Field(description="Only for comparing hits of one search.")
+    folded: list[dict[str, Any]] = Field(default=[], description="Passages that say the same, where asked to fold.")
 
 
 class Asked(BaseModel):

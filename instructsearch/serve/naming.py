@@ -74,6 +74,8 @@ class Names:
         told = hit.to_dict()
         if hit.explain is not None:
             told["explain"] = {**hit.explain, "filters": self._as_written(hit.explain["filters"], where)}
+        for each in told.get("folded", []):
+            each.update(document=self.document(each["document"], each["source"]), source=self.source(each["source"]))
         return {
             **told,
             "document": self.document(hit.document, hit.source),

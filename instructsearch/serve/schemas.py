@@ -223,6 +223,24 @@ class Search(Asked):
         default=False, description='Read the query as a person\'s: "phrases", -exclusions and field:value.'
     )
     explain: bool = Field(default=False, description="Say with each hit what became of it at each stage.")
+    fusion: Literal["rrf"] | Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="By rank, or the share of the views' scores against BM25's; null for the collection's own.",
+    )
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={}, description="How much each view counts among several.", examples=[{"tone": 2}]
+    )
+    passages: int = Field(
+        default=1, ge=1, le=100, description="Passages of each document; above 1, k counts documents."
+    )
+    fold: float | None = Field(
+        default=None, ge=0, le=1, description="Least cosine at which a passage is told with the one it repeats."
+    )
+    mmr: float | None = Field(
+        default=None, ge=0, le=1, description="Maximal marginal relevance: the share of relevance against diversity."
+    )
+    snippet: bool = Field(default=False, description="Add the best sentences of each passage, matching words marked.")
+    context: int = Field(default=0, ge=0, le=50, description="Passages to add before and after each.")
 
 
 class Hit(Answered):
@@ -246,6 +264,12 @@ class Hit(Answered):
     explain: dict[str, Any] | None = Field(
         default=None, description="Stages, instructions, filters, indexes and milliseconds, where they were asked for."
     )
+
+    spelling: dict[str, str] | None = Field(default=None, description="Words of the query read as others.")
+    passages: list[dict[str, Any]] | None = Field(default=None, description="The next best of the document.")
+    folded: list[dict[str, Any]] | None = Field(default=None, description="Passages that repeat this one.")
+    snippet: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
 
 class Hits(Answered):

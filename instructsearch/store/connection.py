@@ -68,6 +68,19 @@ def connect(folder: Path) -> sqlite3.Connection:
     return connection
 
 
+def attach_vocabulary(connection: sqlite3.Connection) -> None:
+    """Make the tables by which FTS5 shows its words, `temp.stems` and `temp.places`; for this connection alone."""
+    if connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'places'").fetchone():
+        return
+    (reading,) = connection.execute("PRAGMA query_only").fetchone()
+    connection.execute("PRAGMA query_only = OFF")
+    try:
+        for name, kind in (("stems", "row"), ("places", "instance")):
+            connection.execute(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab(main, contents_fts, {kind})")
+    finally:
+        connection.execute(f"PRAGMA query_only = {reading}")
+
+
 def connect_writer(folder: Path, *, create: bool = False) -> sqlite3.Connection:
     """Open a collection's database for writing. The caller holds the writer lock."""
     connection = _open(folder / DATABASE, "rwc" if create else "rw")

@@ -187,6 +187,15 @@ class Snapshot:
             raise CollectionDamaged(f"the rows of chunk {lost} are not found; run check --repair")
         return found
 
+    def around(self, chunk: int, most: int) -> tuple[list[int], list[int]]:
+        """Return the chunks before and after one in its document, in the order of the text, at most `most` each."""
+        sql = (
+            "SELECT n.id, n.ordinal < c.ordinal FROM chunks c JOIN chunks n ON n.document_id = c.document_id"
+            " AND n.ordinal BETWEEN c.ordinal - ? AND c.ordinal + ? AND n.id <> c.id WHERE c.id = ? ORDER BY n.ordinal"
+        )
+        rows = self._all(sql, [most, most, chunk])
+        return [id for id, before in rows if before], [id for id, before in rows if not before]
+
     def chunks(self, after: int = 0) -> Iterator[Place]:
         """Yield every chunk in the order of ids, a batch of rows at a time."""
         while True:

@@ -42,6 +42,13 @@ def _found(service: Service, name: str, asked: Search) -> dict[str, Any]:
         service.pool.reranker(asked.rerank),
         asked.understand,
         asked.explain,
+        asked.fusion,
+        asked.weights,
+        asked.passages,
+        asked.fold,
+        asked.mmr,
+        asked.snippet,
+        asked.context,
     )
     hits = [called.hit(hit, asked.where) for hit in collection.search(query)]
     return {"collection": name, "hits": hits, "seconds": round(time.perf_counter() - started, 6)}
