@@ -1,42 +1,56 @@
-"""Index BEIR-layout sets and score dense, bm25 and hybrid runs made by the command line.
+"""Index BEIR-layout sets and score what the command line finds: dense, bm25, hybrid, and more where asked.
 
-    python benchmarks/retrieval.py data/scifact data/cranfield [--embedder P] [--limit-queries N]
+    python benchmarks/retrieval.py SET... [--embedder P] [--rerank [NAME]] [--understand] [--misspell] [--root FOLDER]
 
-A set is a folder with corpus.jsonl[.gz], queries.jsonl and qrels/test.tsv. nDCG as in trec_eval: linear gain, log2
-discount, over the queries that have judgements.
+A set is a folder with corpus.jsonl[.gz], queries.jsonl and qrels/test.tsv. Figures are nDCG@10 as trec_eval's over the
+queries that have judgements, with 95 % bootstrap intervals; the best of each set is compared with the others on the
+same queries. `--understand` also asks each mode to read queries as a person's, `--misspell` puts one wrong, lost, added
+or swapped letter into a word of five letters or more of each query, `--root` keeps the collections for another run.
 """
 
 import argparse
 import json
-import math
+import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 
 from results import file
 
+from instructsearch.evaluate.bootstrap import interval, paired
+from instructsearch.evaluate.ranking import mean, measure
+from instructsearch.evaluate.runs import read_qrels, read_queries, read_run
+
 COMMAND = [sys.executable, "-m", "instructsearch"]
 MODES = ("dense", "bm25", "hybrid")
+MAIN = "nDCG@10"
 
 
-def judgements(path: Path) -> dict[str, dict[str, int]]:
-    """Return relevance by query and document, of a TSV with a header."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for line in path.read_text().splitlines()[1:]:
-        query, document, relevance = line.split("\t")
-        if int(relevance) > 0:
-            found[query][document] = int(relevance)
+def misspelt(text: str, source: random.Random) -> str:
+    """Return the text with one edit in one of its longer words; as it is where it has none."""
+    words = [match for match in re.finditer(r"[A-Za-z]{5,}", text)]
+    if not words:
+        return text
+    word = source.choice(words)
+    while True:
+        at = source.randrange(word.start() + 1, word.end() - 1)
+        letter = source.choice("abcdefghijklmnopqrstuvwxyz")
+        edit, used = source.choice([(letter, 1), (letter + text[at], 1), ("", 1), (text[at + 1] + text[at], 2)])
+        if edit != text[at : at + used]:
+            return text[:at] + edit + text[at + used :]
+
+
+def systems(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the ways of asking, each with its options of `search`."""
+    found = {mode: ["--mode", mode] for mode in MODES}
+    if options.rerank is not None:
+        found["hybrid+rerank"] = ["--mode", "hybrid", "--rerank", *([options.rerank] if options.rerank else [])]
+    if options.understand:
+        found |= {f"{mode}, read": ["--mode", mode, "--understand"] for mode in MODES if mode != "dense"}
     return found
-
-
-def ndcg(ranked: list[str], relevant: dict[str, int], k: int = 10) -> float:
-    """Return nDCG@k of one query."""
-    gain = sum(relevant.get(document, 0) / math.log2(rank + 2) for rank, document in enumerate(ranked[:k]))
-    ideal = sum(value / math.log2(rank + 2) for rank, value in enumerate(sorted(relevant.values(), reverse=True)[:k]))
-    return gain / ideal
 
 
 def run(arguments: list[str]) -> None:
@@ -44,33 +58,42 @@ def run(arguments: list[str]) -> None:
     subprocess.run([*COMMAND, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(folder: Path, embedder: str | None) -> dict[str, float]:
+def measured(folder: Path, root: Path, options: argparse.Namespace) -> dict[str, object]:
     """Return the figures of one set."""
-    relevant = judgements(folder / "qrels" / "test.tsv")
     corpus = next(path for path in (folder / "corpus.jsonl", folder / "corpus.jsonl.gz") if path.exists())
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        where = ["-c", "set", "--root", scratch]
-        model = ["--embedder", embedder] if embedder else []
-        started = time.monotonic()
+    where = ["-c", folder.name, "--root", str(root)]
+    model = ["--embedder", options.embedder] if options.embedder else []
+    figures: dict[str, object] = {}
+    started = time.monotonic()
+    if not (root / folder.name).is_dir():
         run(["index", str(corpus), *where, *model])
-        figures["index_s"] = time.monotonic() - started
+        figures["index_s"] = round(time.monotonic() - started, 1)
+    judged = read_qrels(folder / "qrels" / "test.tsv")
+    qrels = {query: grades for query, grades in judged.items() if any(grade > 0 for grade in grades.values())}
+    source = random.Random(0)
+    texts = {query: text for query, text in read_queries(folder / "queries.jsonl").items() if query in qrels}
+    if options.misspell:
+        texts = {query: misspelt(text, source) for query, text in texts.items()}
+    values = {}
+    with tempfile.TemporaryDirectory() as scratch:
         queries = Path(scratch, "queries.jsonl")
-        judged = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
-        queries.write_text("".join(json.dumps(row) + "\n" for row in judged if str(row["_id"]) in relevant))
-        for mode in MODES:
-            out = Path(scratch, f"{mode}.trec")
+        queries.write_text("".join(json.dumps({"_id": query, "text": text}) + "\n" for query, text in texts.items()))
+        for name, how in systems(options).items():
+            out = Path(scratch, "run.trec")
             started = time.monotonic()
-            run(["search", "--queries", str(queries), "--run", str(out), "--mode", mode, *where, *model])
-            figures[f"{mode}_s"] = time.monotonic() - started
-            ranked: dict[str, list[str]] = defaultdict(list)
-            for line in out.read_text().splitlines():
-                query, _, document, *_ = line.split()
-                ranked[query].append(document)
-            figures[mode] = sum(ndcg(ranked[query], relevant[query]) for query in relevant) / len(relevant)
-            hits = (len(set(ranked[q][:100]) & set(relevant[q])) / len(relevant[q]) for q in relevant)
-            figures[f"{mode}_recall100"] = sum(hits) / len(relevant)
-    return figures
+            run(["search", "--queries", str(queries), "--run", str(out), *how, *where, *model])
+            spent = time.monotonic() - started
+            found = measure(read_run(out), qrels, [MAIN, "R@100"])
+            values[name] = found[MAIN]
+            value = interval(list(found[MAIN].values()))
+            figures[name] = {**value.to_dict(), "R@100": mean(found["R@100"]), "seconds": round(spent, 1)}
+            print(f"{folder.name:<16}{name:<16}{value.value:.3f} [{value.low:.3f} {value.high:.3f}]", flush=True)
+    best = max(values, key=lambda name: mean(values[name]))
+    pairs = {name: paired(values[best], values[name]) for name in values if name != best}
+    for name, pair in pairs.items():
+        less = f"{pair.difference:+.3f} [{pair.low:+.3f} {pair.high:+.3f}]"
+        print(f"{folder.name:<16}{best} over {name}: {less}", flush=True)
+    return {**figures, "best": best, "over": {name: pair.to_dict() for name, pair in pairs.items()}}
 
 
 def main() -> None:
@@ -78,15 +101,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--embedder")
+    parser.add_argument("--rerank", nargs="?", const="")
+    parser.add_argument("--understand", action="store_true")
+    parser.add_argument("--misspell", action="store_true")
+    parser.add_argument("--root", type=Path)
     options = parser.parse_args()
-    print(f"{'nDCG@10':<16}" + "".join(f"{mode:>9}" for mode in MODES) + "   recall@100 of each")
-    found = {}
-    for folder in options.sets:
-        found[folder.name] = measure(folder, options.embedder)
-        row = found[folder.name]
-        recall = " ".join(f"{row[f'{mode}_recall100']:.3f}" for mode in MODES)
-        print(f"{folder.name:<16}" + "".join(f"{row[mode]:9.4f}" for mode in MODES) + f"   {recall}", flush=True)
-    file("retrieval", {"sets": found, "embedder": options.embedder or "default"})
+    with tempfile.TemporaryDirectory() as scratch:
+        root = options.root or Path(scratch)
+        found = {folder.name: measured(folder, root, options) for folder in options.sets}
+    about = {"embedder": options.embedder or "default", "misspelt": options.misspell}
+    file("retrieval", {"measure": MAIN, "sets": found, **about})
 
 
 if __name__ == "__main__":

@@ -275,6 +275,17 @@ class Collection:
         """
         self._editor().drop_view(name)
 
+    def set_fusion(self, share: float | None) -> None:
+        """Let searches that do not say `fusion` go by this share, from 0 to 1; None for reciprocal rank again.
+
+        Raises:
+            BadQuery: it is no such number.
+            CollectionBusy: another process is writing.
+        """
+        if share is not None and not 0 <= share <= 1:
+            raise BadQuery(f"fusion is {share!r}; it must be a number from 0 to 1, or None")
+        self._editor().set_fusion(share)
+
     # --- care
 
     def drop(self) -> None:

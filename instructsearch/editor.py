@@ -193,6 +193,11 @@ class Editor:
             writer.drop_view(_named(writer.views(), name).id)
             upkeep.sweep(self._folder, writer)
 
+    def set_fusion(self, share: float | None) -> None:
+        """Store the share of the views' scores that searches go by, None for fusion by rank."""
+        with self._store.writing() as writer:
+            writer.set_fusion(share)
+
     def _profile(self, name: str, stored: Sequence[ViewRow]) -> Profile:
         """Return the profile of a name: a view's own model where the name is that of one, else what it finds."""
         for row in stored:

@@ -157,6 +157,7 @@ def describe(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
         "generation": snapshot.generation(),
         **snapshot.counts()._asdict(),
         "chunking": {**facts["chunking"], "tokenizer": facts["tokenizer"].get("name", "?")},
+        "fusion": facts.get("fusion", "rrf"),
         "views": views,
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }

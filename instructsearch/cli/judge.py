@@ -68,6 +68,8 @@ def eval_command() -> None:
 @click.option(
     "--paraphrase", "paraphrases", multiple=True, metavar="T", help="Another wording of the query's instruction."
 )
+@click.option("--tune", is_flag=True, help="Choose the SHARE of search --fusion by these queries instead.")
+@click.option("--save", is_flag=True, help="With --tune: let searches of the collection use that share.")
 @report_option
 @options.as_json
 def judge_collection(
@@ -81,6 +83,8 @@ def judge_collection(
     modes: tuple[Any, ...],
     k: int,
     paraphrases: tuple[str, ...],
+    tune: bool,
+    save: bool,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -88,14 +92,22 @@ def judge_collection(
 
     Also: modes and views compared on the same queries, the same queries under other instructions, and what each view's
     index loses against an exact scan. Intervals are at 95%, by the bootstrap.
+
+    With --tune: how good hybrid answers are at each share of meaning against words, which share is best, and what it
+    gains over fusion by rank on queries that it was not chosen by.
     """
     from instructsearch.evaluate import account, search
     from instructsearch.scan import ExactScan
 
+    if (save and not tune) or (tune and (modes or paraphrases or report)):
+        raise click.UsageError("--save goes with --tune, and --tune without --mode, --paraphrase and --report")
     _check_place(report)
     texts, judged = _asked(queries, qrels)
     collection = options.opened(name, root, device, embedder)
     options.refuse_other(collection, embedder, views)
+    if tune:
+        _tune(collection, texts, judged, views, k, save, as_json)
+        return
     # with the models that the searches use: a large one must not be loaded twice
     scan = ExactScan(collection.folder, collection._models, k=k)
     with show.progress() as heard:
@@ -128,6 +140,36 @@ def judge_collection(
     if report:
         facts = [("collection", name), ("queries", f"{len(texts):,}"), ("views", ", ".join(trial.pools))]
         _page(report, f"How well {name} answers", facts, list(account.of_trial(trial)))
+
+
+def _tune(
+    collection: "Collection",
+    texts: dict[str, str],
+    judged: "Qrels",
+    views: Sequence[str],
+    k: int,
+    save: bool,
+    as_json: bool,
+) -> None:
+    from instructsearch.evaluate import account, tuning
+
+    if len(texts) < tuning.FOLDS:
+        raise BadQuery(f"{len(texts)} judged queries are too few to choose by: {tuning.FOLDS} are needed")
+    asked = _views(collection, views)[: len(views) or 1]
+    with show.progress() as heard:
+        found = tuning.tune(collection.search_many, texts, judged, views=asked, k=k, heard=heard)
+    if save:
+        collection.set_fusion(found.chosen)
+    if as_json:
+        for row in found.rows():
+            show.line(row)
+        show.line({"collection": collection.name, "queries": len(texts), "views": asked, "saved": save})
+        return
+    _tables(account.shares(found), account.gain(found))
+    if not found.clear:
+        show.note("note: the gain may be chance: its interval reaches 0; fusion by rank is as good a choice")
+    kept = f"searches of {collection.name} use it from now on; --fusion rrf goes back" if save else "--save keeps it"
+    show.note(f"search --fusion {found.chosen:g} uses it; {kept}")
 
 
 def _asked(queries: Path, qrels: Path) -> tuple[dict[str, str], "Qrels"]:

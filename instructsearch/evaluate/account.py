@@ -9,6 +9,7 @@ from instructsearch.evaluate.report import Section
 from instructsearch.evaluate.search import Sensitivity, Trial
 from instructsearch.evaluate.table import Table, number, signed, table, within
 from instructsearch.evaluate.tasks import IMPLICIT, NONE, RIGHT, WRONG
+from instructsearch.evaluate.tuning import BY_RANK, Tuning
 
 _SHOWN = 6  # comparisons drawn query by query
 
@@ -72,6 +73,20 @@ def spreads(trial: Trial) -> Table:
         for each in trial.sensitivities
     ]
     return table(["view", "mode", "none", "wordings: worst", "mean", "best", "own - none", "95%", "p"], rows)
+
+
+def shares(tuning: Tuning) -> Table:
+    """Return what each share of meaning against words gives, and fusion by rank."""
+    rows = [[number(share), within(value)] for share, value in tuning.curve]
+    return table(["fusion", tuning.main], [*rows, [BY_RANK, within(tuning.by_rank)]])
+
+
+def gain(tuning: Tuning) -> Table:
+    """Return the share chosen, and what choosing it is worth on queries that it was not chosen by."""
+    pair = tuning.gain
+    interval = f"[{signed(pair.low)} {signed(pair.high)}]"
+    row = [number(tuning.chosen), signed(pair.difference), interval, _chance(pair), _counts(pair)]
+    return table(["best", "gain over rrf, cross-validated", "95%", "p", "better/worse/same queries"], [row])
 
 
 def pools(trial: Trial) -> Table:

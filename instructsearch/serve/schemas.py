@@ -155,6 +155,7 @@ class Status(Answered):
     sources: int
     bytes: int
     chunking: dict[str, Any]
+    fusion: str | float = Field(description="How searches are fused that do not say it.")
     views: list[View]
     job: str | None = Field(description="The job that is at work on it, or the next one to be.")
 

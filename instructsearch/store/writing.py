@@ -73,6 +73,14 @@ class Writer(Snapshot):
             rows = [(name, to_json(value)) for name, value in facts.items()]
             self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
+    def set_fusion(self, share: float | None) -> None:
+        """Store how searches that do not say it are fused, None for as usual; answers change, so a new generation."""
+        with self.transaction():
+            self.generation_of("tune")
+            self._connection.execute("DELETE FROM facts WHERE name = 'fusion'")
+            if share is not None:
+                self._connection.execute("INSERT INTO facts VALUES ('fusion', ?)", [to_json(share)])
+
     # --- a sync
 
     def begin_sync(self) -> None:
