@@ -116,6 +116,13 @@ def test_a_search_gives_what_the_library_gives(service, root):
         {"k": 1},
         {"where": {"$or": [{"status": "open"}, {"status": {"$in": ["done"]}}]}},
         {"understand": True},
+        {"fusion": 0.3},
+        {"weights": {"bm25": 2.0}},
+        {"passages": 2},
+        {"fold": 0.9},
+        {"mmr": 0.4},
+        {"snippet": True},
+        {"context": 1},
     ],
     ids=lambda options: next(iter(options)),
 )
