@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from instructsearch.answer.asked import check, instruction_of, understood, views_of
+from instructsearch.answer.evidence import gathered
 from instructsearch.answer.hits import Candidate, candidates
 from instructsearch.answer.state import State, Vectors, held
 from instructsearch.answer.trace import EMBED, FUSION, HITS, RERANK, UNDERSTAND, Trace
@@ -23,6 +24,8 @@ from instructsearch.filters import Tree, parse
 from instructsearch.fit import Models
 from instructsearch.records import Hit, Query
 from instructsearch.rerank import Loaded
+from instructsearch.rerank.evidence import Evidence
+from instructsearch.rerank.protocol import ListReranker
 from instructsearch.rerank.reorder import DEPTH, reorder
 from instructsearch.search import BM25, FUSION_DEPTH, Ranked, Ranker, expression, search
 from instructsearch.store import Place, Snapshot, Store, ViewRow
@@ -76,17 +79,24 @@ class Answerer:
                 trace.milliseconds[EMBED] = share
             deep = query if query.rerank is None else replace(query, k=max(query.k, DEPTH))
             ask = partial(self._answer, query=deep, tree=tree, rows=rows, vectors=vectors, trace=trace)
-            found = self._reranked(query, rows, self._retried(ask), trace)
+            found = self._reranked(query, rows, *self._retried(ask), trace)
             yield [replace(hit, explain=trace.explanation(hit, query)) for hit in found] if query.explain else found
 
-    def _reranked(self, query: Query, rows: Sequence[ViewRow], found: list[Candidate], trace: Trace) -> list[Hit]:
+    def _reranked(
+        self,
+        query: Query,
+        rows: Sequence[ViewRow],
+        found: list[Candidate],
+        evidence: Evidence | None,
+        trace: Trace,
+    ) -> list[Hit]:
         if query.rerank is None:
             return [one.hit for one in found]
         with trace.measured(RERANK):
             profile, reranker = self._rerankers.of(query.rerank)
             instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
             pairs = [(one.hit, one.text) for one in found]
-            hits = reorder(reranker, profile.weight, query.text, instruction, pairs)
+            hits = reorder(reranker, profile.weight, query.text, instruction, pairs, evidence)
         for hit in hits:
             if hit.rerank is not None:
                 trace.ranked(RERANK, hit.chunk, hit.rank, hit.rerank["score"])
@@ -185,7 +195,7 @@ class Answerer:
         rows: Sequence[ViewRow],
         vectors: _Vectors,
         trace: Trace,
-    ) -> list[Candidate]:
+    ) -> tuple[list[Candidate], Evidence | None]:
         allowed = np.array(snapshot.allowed(tree), np.int64) if tree is not None and rows else None
         denied = state.dead if len(state.dead) else None
         rankers: dict[str, Ranker] = {}
@@ -202,14 +212,21 @@ class Answerer:
         if words is not None:
             rankers[BM25] = lambda depth: snapshot.match(words, depth, tree)
         if not rankers:
-            return []
+            return [], None
         timed = {name: _timed(trace, name, ranker) for name, ranker in rankers.items()}
         with trace.measured(FUSION):
             found = search(snapshot, timed, query.k, tree=tree, by_document=query.by_document)
         trace.found({one.chunk: one for one in found})
         with trace.measured(HITS):
             device = state.view(rows[0].name).device if rows else "cpu"
-            return candidates(snapshot, query, rows, found, device)
+            hits = candidates(snapshot, query, rows, found, device)
+        if query.rerank is None or not isinstance(self._rerankers.of(query.rerank)[1], ListReranker):
+            return hits, None
+        with trace.measured(RERANK):
+            views = [state.view(row.name) for row in rows]
+            asked = [vectors[(row.name, instruction_of(query, row), query.text)] for row in rows]
+            instructed = any(self._models.of(row, queries=True).profile.heeds("query") for row in rows)
+            return hits, gathered(found[:DEPTH], views, asked, instructed)
 
 
 def _understood(query: Query, snapshot: Snapshot, trace: Trace) -> Query:
