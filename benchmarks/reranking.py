@@ -2,9 +2,10 @@
 
     python benchmarks/reranking.py data/scifact data/cranfield --reranker late [--reranker NAME ...] [--root KEPT]
 
-Each set is indexed once, each judged query searched once for its 50 best documents, and each reranker scores the best
-passage of each. `alone` is the reranker's order, `weight` its share of the final order with both scores scaled to 0..1,
-`rrf` reciprocal rank fusion of the two orders; `as shipped` is what a search does, by the weight in its profile.
+Each set is indexed once, each judged query searched for its 50 best documents, and each reranker scores the best of
+each, by whatever evidence a search hands it. `alone` is the reranker's order, `weight` its share of the final order
+with both scores scaled to 0..1, `rrf` reciprocal rank fusion of the two; `as shipped` is what a search does, by the
+weight in its profile.
 Differences from hybrid are over the same queries, with 95% intervals of the paired bootstrap. The last table is how
 long 50 candidates take, warm.
 """
@@ -12,10 +13,11 @@ long 50 candidates take, warm.
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from recorder import KEPT, record
 from results import file
 
 from instructsearch import Collection, Query, rerank
@@ -23,7 +25,8 @@ from instructsearch.errors import CollectionNotFound
 from instructsearch.evaluate.bootstrap import Comparison, paired
 from instructsearch.evaluate.ranking import ndcg
 from instructsearch.evaluate.runs import read_qrels, read_queries
-from instructsearch.records import content
+from instructsearch.rerank.evidence import Evidence
+from instructsearch.rerank.protocol import ListReranker
 from instructsearch.rerank.reorder import DEPTH, blend
 from instructsearch.search import RRF_CONSTANT
 
@@ -37,6 +40,13 @@ class Asked:
     documents: list[str]
     scores: list[float]
     texts: list[str]
+    evidence: Evidence
+
+    def scored(self, reranker, instruction: str) -> list[float]:
+        """Return a reranker's scores of the candidates."""
+        if isinstance(reranker, ListReranker):
+            return reranker.score_listed(self.text, instruction, self.texts, self.evidence)
+        return reranker.score(self.text, instruction, self.texts)
 
     def ndcg(self, final: list[float]) -> float:
         """Return nDCG@10 of the candidates by these scores, ties as they came."""
@@ -58,12 +68,13 @@ def asked(folder: Path, root: Path, embedder: str | None, instruction: str | Non
     if len(queries) > most:
         queries = [queries[at] for at in np.linspace(0, len(queries) - 1, most).astype(int)]
     wanted = [Query(text, instruction, k=DEPTH, by_document=True) for _, text in queries]
-    found = []
-    for (id, text), hits in zip(queries, collection.search_many(wanted), strict=True):
-        places = collection.passages([hit.chunk for hit in hits])
-        texts = [content(place.context, place.text) for place in places]
-        found.append(Asked(text, qrels[id], [hit.document for hit in hits], [hit.score for hit in hits], texts))
-    return found
+    name = record()
+    for _ in collection.search_many([replace(query, rerank=name) for query in wanted]):
+        pass
+    return [
+        Asked(text, qrels[id], [hit.document for hit in hits], [hit.score for hit in hits], *KEPT[text])
+        for (id, text), hits in zip(queries, collection.search_many(wanted), strict=True)
+    ]
 
 
 def fused(first: list[float], second: list[float]) -> list[float]:
@@ -80,7 +91,7 @@ def measure(queries: list[Asked], reranker, instruction: str, weight: float) -> 
     ways: dict[str, list[float]] = {}
     for query in queries:
         started = time.perf_counter()
-        scores = reranker.score(query.text, instruction, query.texts)
+        scores = query.scored(reranker, instruction)
         ways.setdefault("seconds", []).append(time.perf_counter() - started)
         ways.setdefault("alone", []).append(query.ndcg(scores))
         ways.setdefault("rrf", []).append(query.ndcg(fused(query.scores, scores)))
@@ -95,15 +106,17 @@ def shown(pair: Comparison) -> str:
     return f"{pair.difference:+.4f} [{pair.low:+.4f} {pair.high:+.4f}]"
 
 
-def latency(name: str, texts: list[str], query: str, device: str, times: int) -> dict[str, float]:
-    """Return milliseconds to load a reranker and, warm, to score the texts."""
+def latency(name: str, asked: Asked, device: str, times: int) -> dict[str, float]:
+    """Return milliseconds to load a reranker and, warm, to score the candidates."""
     started = time.perf_counter()
     reranker = rerank.load(name, device=device)
     loaded = time.perf_counter() - started
     took = []
     for at in range(times + 1):
         started = time.perf_counter()
-        reranker.score(f"{query} {at}", "", texts)  # another query each time, so that nothing can be remembered
+        replace(asked, text=f"{asked.text} {at}").scored(
+            reranker, ""
+        )  # another query each time, so that nothing can be remembered
         took.append(time.perf_counter() - started)
     p50, p95 = (float(np.percentile(took[1:], at)) for at in (50, 95))
     return {"load_ms": 1000 * loaded, "first_ms": 1000 * took[0], "p50_ms": 1000 * p50, "p95_ms": 1000 * p95}
@@ -148,7 +161,7 @@ def main() -> None:
                 table[way] = {**{each: pair.to_dict() for each, pair in pairs.items()}, "mean": mean}
             figures["sets"][name] = table
             some = max((query for queries in sets.values() for query in queries), key=lambda query: len(query.texts))
-            figures["latency"][name] = latency(name, some.texts, some.text, options.device, options.times)
+            figures["latency"][name] = latency(name, some, options.device, options.times)
     figures["hybrid"] = {each: {"ndcg": float(np.mean(values)), "n": len(values)} for each, values in hybrid.items()}
     print(f"\n{'50 candidates':<30}{'load':>10}{'first':>10}{'p50':>10}{'p95':>10}  ms")
     for name, took in figures["latency"].items():

@@ -24,6 +24,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "causal": "instructsearch.rerank.verdict:CausalVerdict",
         "cross": "instructsearch.rerank.cross:CrossEncoder",
         "late": "instructsearch.rerank.late:LateInteraction",
+        "ltr": "instructsearch.rerank.ltr:LinearRanker",
         "overlap": "instructsearch.rerank.overlap:OverlapReranker",
         "seq2seq": "instructsearch.rerank.verdict:Seq2SeqVerdict",
     },

@@ -23,6 +23,7 @@ from instructsearch.answer.asked import (
     understood,
     views_of,
 )
+from instructsearch.answer.evidence import gathered
 from instructsearch.answer.hits import MMR_POOL, Candidate, candidates, diverse
 from instructsearch.answer.state import State, Vectors, held
 from instructsearch.answer.trace import EMBED, FUSION, HITS, MMR, RERANK, UNDERSTAND, Trace
@@ -31,6 +32,8 @@ from instructsearch.filters import Tree, parse
 from instructsearch.fit import Models
 from instructsearch.records import Hit, Query
 from instructsearch.rerank import Loaded
+from instructsearch.rerank.evidence import Evidence
+from instructsearch.rerank.protocol import ListReranker
 from instructsearch.rerank.reorder import DEPTH, reorder
 from instructsearch.search import BM25, FUSION_DEPTH, RRF, Lists, Ranked, Ranker, Scorer, Shape, VectorsOf, search
 from instructsearch.store import Place, Snapshot, Store, ViewRow, words
@@ -83,10 +86,16 @@ class Answerer:
             if rows:
                 trace.milliseconds[EMBED] = share
             ask = partial(self._answer, reading=reading, tree=tree, rows=rows, vectors=vectors, trace=trace)
-            found = self._retried(ask)
-            yield self._ordered(reading.query, rows, found, trace)
+            yield self._ordered(reading.query, rows, *self._retried(ask), trace)
 
-    def _ordered(self, query: Query, rows: Sequence[ViewRow], found: list[Candidate], trace: Trace) -> list[Hit]:
+    def _ordered(
+        self,
+        query: Query,
+        rows: Sequence[ViewRow],
+        found: list[Candidate],
+        evidence: Evidence | None,
+        trace: Trace,
+    ) -> list[Hit]:
         """Return the hits in their final order: reranked, made diverse and explained, each where it was asked for."""
         hits = [one.hit for one in found]
         if query.rerank is not None:
@@ -94,7 +103,7 @@ class Answerer:
                 profile, reranker = self._rerankers.of(query.rerank)
                 instruction = instruction_of(query, rows[0]) if rows else query.instruction or ""
                 pairs = [(one.hit, one.text) for one in found]
-                hits = reorder(reranker, profile.weight, query.text, instruction, pairs)
+                hits = reorder(reranker, profile.weight, query.text, instruction, pairs, evidence)
             for hit in hits:
                 if hit.rerank is not None:
                     trace.ranked(RERANK, hit.chunk, hit.rank, hit.rerank["score"])
@@ -199,7 +208,7 @@ class Answerer:
         rows: Sequence[ViewRow],
         vectors: _Vectors,
         trace: Trace,
-    ) -> list[Candidate]:
+    ) -> tuple[list[Candidate], Evidence | None]:
         query = reading.query
         allowed = np.array(snapshot.allowed(tree), np.int64) if tree is not None and rows else None
         denied = state.dead if len(state.dead) else None
@@ -221,7 +230,7 @@ class Answerer:
             rankers[BM25] = lambda depth: snapshot.match(asked, depth, tree)
             scorers[BM25] = partial(words.scores, snapshot, asked)
         if not rankers:
-            return []
+            return [], None
         fusion = fusion_of(query, state, [row.name for row in rows] + ([] if query.mode == "dense" else [BM25]))
         timed = {name: _timed(trace, name, ranker) for name, ranker in rankers.items()}
         near = _near(query, rows, state)
@@ -230,7 +239,14 @@ class Answerer:
         trace.found({one.chunk: one for one in found})
         with trace.measured(HITS):
             device = state.view(rows[0].name).device if rows else "cpu"
-            return candidates(snapshot, reading, rows, found, device, near)
+            hits = candidates(snapshot, reading, rows, found, device, near)
+        if query.rerank is None or not isinstance(self._rerankers.of(query.rerank)[1], ListReranker):
+            return hits, None
+        with trace.measured(RERANK):
+            views = [state.view(row.name) for row in rows]
+            asked = [vectors[(row.name, instruction_of(query, row), query.text)] for row in rows]
+            instructed = any(self._models.of(row, queries=True).profile.heeds("query") for row in rows)
+            return hits, gathered(found[:DEPTH], views, asked, instructed)
 
 
 def _read(query: Query, snapshot: Snapshot, state: State, trace: Trace) -> Reading:

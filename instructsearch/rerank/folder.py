@@ -10,6 +10,7 @@ from typing import Any
 from instructsearch.embed import folder as embedders
 from instructsearch.embed.weights import digest
 from instructsearch.errors import BadProfile
+from instructsearch.rerank import weights
 from instructsearch.rerank.profile import RerankProfile
 
 _HEAD = "ForSequenceClassification"
@@ -52,8 +53,9 @@ def identity(folder: Path, projection: str = "") -> dict[str, str]:
     """Return the SHA-256 of the files by which a model or a delta is known wherever it lies."""
     inside = [projection] if projection and (folder / projection).is_dir() else []
     found = embedders.identity(folder, inside)
-    if (folder / "adapter_config.json").is_file():
-        found["adapter_config.json"] = digest(folder / "adapter_config.json")
+    for name in ("adapter_config.json", weights.FILE):
+        if (folder / name).is_file():
+            found[name] = digest(folder / name)
     return found
 
 

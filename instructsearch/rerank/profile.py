@@ -27,10 +27,11 @@ class RerankProfile:
     """One reranker and exactly how it is to be asked. Frozen; equal profiles give equal scores.
 
     `kind` names the plugin that scores: `cross` (a cross-encoder with a head of one output), `causal` and `seq2seq`
-    (a language model that answers by one of two tokens), `late` (MaxSim over token vectors), `overlap`, or that of an
-    installed package. `model` is `package:MODULE/FOLDER`, a hub id or a local folder, `revision` a hub commit; `files`
-    maps names in its folder to their SHA-256. `delta` names a folder of what training changed in it (see `delta.py`),
-    whose digests are `delta_files`.
+    (a language model that answers by one of two tokens), `late` (MaxSim over token vectors), `ltr` (a learned sum of
+    features of the list of candidates), `overlap`, or that of an installed package. `model` is
+    `package:MODULE/FOLDER`, a hub id or a local folder, `revision` a hub commit; `files` maps names in its folder to
+    their SHA-256. `delta` names a folder of what training changed in it (see `delta.py`), whose digests are
+    `delta_files`.
 
     `template` holds `{query}` and `{text}` once each and `{instruction}` at most once, in parts. For `cross` and `late`
     the parts are two, with the passage in the second: the sides of the tokenizer's pair, or what is encoded apart. For
@@ -41,6 +42,8 @@ class RerankProfile:
     The score is the head's logit (`cross`), that of `true_token` less that of `false_token` if there is one (language
     models), or the sum of greatest cosines (`late`), through `activation`; all are monotone, so none changes an order.
     `max_tokens` counts everything; only the passage is ever cut, to `document_tokens` of its own where that is given.
+
+    For `ltr`, `model` is a folder of weights, and `embedder` the embedder of texts that come without vectors.
 
     For `late`, `embedder` names the embedder whose token vectors are compared. Or `model` is a ColBERT checkpoint:
     `projection` names its folder with a Dense layer, or a weight in its own file; `markers` are tokens of the template

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from instructsearch.errors import ModelDamaged
+from instructsearch.rerank.evidence import Evidence
 
 log = logging.getLogger("instructsearch.rerank")
 _warned: set[tuple[str, str]] = set()
@@ -19,7 +20,8 @@ class Reranker(Protocol):
     """Scores passages for one query under one instruction; larger is better, and only the order means something.
 
     `takes_instruction` says whether the instruction reaches the model at all. Implementations are made by
-    `cls(profile, device=...)`. The score of a passage does not depend on which others are scored with it.
+    `cls(profile, device=...)`. The score of a passage does not depend on which others are scored with it, but for a
+    `ListReranker`.
     """
 
     name: str
@@ -27,6 +29,17 @@ class Reranker(Protocol):
 
     def score(self, query: str, instruction: str, texts: Sequence[str]) -> list[float]:
         """Return one finite score a text, in their order; an empty instruction means none."""
+
+
+@runtime_checkable
+class ListReranker(Reranker, Protocol):
+    """A reranker that compares the candidates with each other, and goes by what the first stage knows of them.
+
+    Whoever has that calls `score_listed`; by `score` it finds out for itself.
+    """
+
+    def score_listed(self, query: str, instruction: str, texts: Sequence[str], evidence: Evidence) -> list[float]:
+        """Return one finite score a text, in their order, the first stage's; `evidence` is in step with them."""
 
 
 def check_texts(query: Any, instruction: Any, texts: Any) -> None:

@@ -8,18 +8,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from instructsearch.records import Hit
-from instructsearch.rerank.protocol import check_scores
+from instructsearch.rerank.protocol import ListReranker, check_scores
 
 if TYPE_CHECKING:
+    from instructsearch.rerank.evidence import Evidence
     from instructsearch.rerank.protocol import Reranker
 
 DEPTH = 50  # candidates that a reranker is shown
 
 
 def reorder(
-    reranker: "Reranker", weight: float, query: str, instruction: str, found: Sequence[tuple[Hit, str]]
+    reranker: "Reranker",
+    weight: float,
+    query: str,
+    instruction: str,
+    found: Sequence[tuple[Hit, str]],
+    evidence: "Evidence | None" = None,
 ) -> list[Hit]:
-    """Return the hits in their final order, given in the first stage's with the text of each.
+    """Return the hits in their final order; they come in the first stage's, with their texts and what it knows of them.
 
     The first `DEPTH` are scored; equal ones stay as they were. The others follow as they came, each one point below the
     one before it, so that scores fall with the ranks.
@@ -30,13 +36,19 @@ def reorder(
     """
     shown, behind = found[:DEPTH], found[DEPTH:]
     texts = [text for _, text in shown]
-    scores = check_scores(reranker.name, reranker.score(query, instruction, texts), texts)
+    heard = reranker.takes_instruction
+    if isinstance(reranker, ListReranker) and evidence is not None:
+        heard = evidence.instructed
+        given = reranker.score_listed(query, instruction, texts, evidence.first(len(texts)))
+    else:
+        given = reranker.score(query, instruction, texts)
+    scores = check_scores(reranker.name, given, texts)
     final = blend([hit.score for hit, _ in shown], scores, weight)
     order = sorted(range(len(shown)), key=lambda at: (-final[at], at))
     told = {
         "name": reranker.name,
-        "instruction": instruction if reranker.takes_instruction else "",
-        "takes_instruction": reranker.takes_instruction,
+        "instruction": instruction if heard else "",
+        "takes_instruction": heard,
     }
     hits = [
         replace(hit := shown[at][0], score=final[at], rerank={**told, "score": scores[at], "rank": hit.rank})

@@ -19,6 +19,8 @@ from instructsearch.errors import BadProfile, ModelError, NotOffered, TooMuch
 from instructsearch.fit import Models, remember
 from instructsearch.records import Role
 from instructsearch.rerank import Loaded, Reranker, RerankProfile
+from instructsearch.rerank.evidence import Evidence
+from instructsearch.rerank.protocol import ListReranker
 from instructsearch.serve.batching import Lane
 
 if TYPE_CHECKING:
@@ -114,6 +116,18 @@ class InTurn:
 
     def _scored(self, asked: Sequence[tuple[str, str, Sequence[str]]]) -> list[list[float]]:
         return [self._reranker.score(*one) for one in asked]
+
+
+class ListInTurn(InTurn):
+    """A reranker of lists, whose weighing of evidence takes no model's pass and so no turn."""
+
+    def __init__(self, reranker: ListReranker, sharing: Sharing) -> None:
+        super().__init__(reranker, sharing)
+        self._listing = reranker
+
+    def score_listed(self, query: str, instruction: str, texts: Sequence[str], evidence: Evidence) -> list[float]:
+        """Return one finite score a text, in their order."""
+        return self._listing.score_listed(query, instruction, texts, evidence)
 
 
 class Pool:
@@ -226,7 +240,9 @@ class _Rerankers(Loaded):
     def of(self, name: str) -> tuple[RerankProfile, Reranker]:
         """Return a reranker and its profile. Errors as for `rerank.load`."""
         profile, reranker = super().of(name)
-        return profile, self._in_turn.setdefault(id(reranker), InTurn(reranker, self._sharing))
+        listing = isinstance(reranker, ListReranker)
+        made = ListInTurn(reranker, self._sharing) if listing else InTurn(reranker, self._sharing)
+        return profile, self._in_turn.setdefault(id(reranker), made)
 
 
 class PooledModels(Models):
