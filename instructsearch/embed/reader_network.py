@@ -1,9 +1,9 @@
-"""A frozen BERT that reads a text once, and a reader that asks what it read for one aspect: the network of kind `reader`.
+"""A frozen BERT that reads a text once, and a reader that asks what was read for one aspect: kind `reader`'s network.
 
 Knows token ids and states; nothing of texts, files or batching. The text's path is the base model's own, so its mean is
-the base's vector, and one reading serves any number of instructions. After InBedder (Peng et al. 2024), where the
-embedding is the answer to a question about the text, and Hyper-CL (Yoo et al. 2024), where the instruction makes the map
-that text vectors pass through.
+the base's vector, and one reading serves any number of instructions. After InBedder (Peng et al. 2024), whose vector is
+the answer to a question about the text, and Hyper-CL (Yoo et al. 2024), where the instruction makes the map that the
+vectors of texts pass through.
 """
 
 import math
@@ -94,7 +94,7 @@ class ReaderNetwork(nn.Module):
         return Read(self.standard(facts, base), base)
 
     def facts(self, states: Sequence[Tensor], attention: Tensor) -> tuple[Tensor, Tensor]:
-        """Return all layers' means and then all layers' greatest (rows, f), and the base's unit vectors (rows, width)."""
+        """Return all layers' means, then all layers' greatest (rows, f), and the base's unit vectors (rows, width)."""
         used = attention.bool()
         closed = ~used[:, :, None]
         means = [pooled(each, used) for each in states]

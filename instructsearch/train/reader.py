@@ -50,7 +50,9 @@ class ReaderLearner:
     method = "full"
     rank = 0
 
-    def __init__(self, profile: Profile, *, hidden: int = 1024, length: int = 0, device: str = "auto") -> None:
+    def __init__(
+        self, profile: Profile, *, hidden: int = 1024, length: int = 0, seed: int = 0, device: str = "auto"
+    ) -> None:
         if profile.kind != READER:
             raise BadProfile(f"{profile.name} is of kind {profile.kind!r}; here models of kind {READER!r} are trained")
         self.profile = profile
@@ -58,7 +60,10 @@ class ReaderLearner:
         bare = profile.part(instructed=False)
         self.folder = locate(bare)
         self.length = min(length or bare.max_tokens, bare.max_tokens)
-        self.network = ReaderNetwork(load_backbone(bare, self.folder, "document"), hidden, _DROPOUT).to(self.device)
+        backbone = load_backbone(bare, self.folder, "document")
+        with torch.random.fork_rng():  # a run that is taken up again begins from the same weights
+            torch.manual_seed(seed)
+            self.network = ReaderNetwork(backbone, hidden, _DROPOUT).to(self.device)
         self.trained = {name: each for name, each in self.network.named_parameters() if each.requires_grad}
         self._base: Any = (fuse(self.network.backbone, torch.float32) if self.device == "cpu" else None) or self.network
         self._tokeniser = Tokeniser(replace(bare, max_tokens=self.length), self.folder)

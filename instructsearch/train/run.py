@@ -18,8 +18,8 @@ from instructsearch.train.curve import draw
 from instructsearch.train.data.recipe import Recipe
 from instructsearch.train.examples import Examples
 from instructsearch.train.learner import Learner, Method
-from instructsearch.train.reader import ReaderLearner
 from instructsearch.train.loop import LOG, Progress, train
+from instructsearch.train.reader import ReaderLearner
 from instructsearch.train.settings import Settings
 
 _OWN = ("method", "rank", "length", "hidden")  # settings of the plan, not of the steps
@@ -32,8 +32,8 @@ class Plan:
     """What a run needs besides its data: the profile trained, how, and at which rank it is saved.
 
     `rank` 0 saves the change whole, in 8 bits a weight; method `lora`, whose updates are saved at their own rank, takes
-    it for 64. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window. `hidden` is how many
-    units a reader has; its method is always `full`, and its weights are saved in 8 bits.
+    it for 64. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window. `hidden` is
+    how many units a reader has, all of whose weights are trained, and saved in 8 bits.
 
     Raises:
         ValueError: the method is none, or a number is out of bounds.
@@ -57,7 +57,8 @@ class Plan:
     def learner(self, device: str) -> Learner | ReaderLearner:
         """Return the model as it is before the first step, of the profile's kind."""
         if self.profile.kind == ReaderLearner.kind:
-            return ReaderLearner(self.profile, hidden=self.hidden, length=self.length, device=device)
+            seed = self.settings.seed
+            return ReaderLearner(self.profile, hidden=self.hidden, length=self.length, seed=seed, device=device)
         maker = AnswerLearner if self.profile.kind == AnswerLearner.kind else Learner
         return maker(self.profile, method=self.method, rank=self.rank or 64, length=self.length, device=device)
 

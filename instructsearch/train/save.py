@@ -39,7 +39,9 @@ _SAMPLES = (
 _INSTRUCTIONS = ("Represent the sentence by its mood:", "topic")
 
 
-def save(learner: Learner | ReaderLearner, folder: Path, name: str, *, rank: int = 0, facts: dict[str, Any] | None = None) -> float:
+def save(
+    learner: Learner | ReaderLearner, folder: Path, name: str, *, rank: int = 0, facts: dict[str, Any] | None = None
+) -> float:
     """Write a learner's weights and profile to a new folder; return the least cosine of its vectors when loaded again.
 
     Where all weights were trained they are written, with the tokenizer; else their change from the base model, as a
