@@ -26,10 +26,10 @@ class Labels:
     text: str = "text"
     label: str = "label"
     names: dict[str, str] = field(default_factory=dict)
+    most: int = 3000
     merge: dict[str, str] = field(default_factory=dict)
     only: dict[str, str] = field(default_factory=dict)
-    fewest: int = 2
-    most: int = 3000
+    fewest: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Keep:
 
     name: str
     wordings: tuple[str, ...]
-    aspect: Aspect | None = None
     most: int = 12000
+    aspect: Aspect | None = None
 
 
 @dataclass(frozen=True)
