@@ -18,6 +18,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "answer": "instructsearch.embed.answer:AnswerEmbedder",
         "encoder": "instructsearch.embed.encoder:Encoder",
         "hash": "instructsearch.embed.hashed:HashEmbedder",
+        "reader": "instructsearch.embed.reader_encoder:ReaderEncoder",
     },
     "readers": {},
     "rerankers": {

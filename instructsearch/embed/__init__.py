@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructsearch import plugins
 from instructsearch.embed.catalog import built_in, find, profiles
-from instructsearch.embed.profile import Profile
+from instructsearch.embed.profile import READER, Profile
 from instructsearch.errors import BadProfile, ModelDamaged
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _LATER = {  # numpy, torch or a look at the disk come with them
     "selfcheck": "checks",
 }
 
+GRAPHED = frozenset({"encoder", READER})  # kinds whose queries are answered by an exported graph
 log = logging.getLogger("instructsearch.embed")
 
 
@@ -68,7 +69,7 @@ def load(profile: Profile | str, *, device: str = "auto", queries: bool = False)
         from instructsearch.embed.parts import Parts
 
         return Parts(profile, lambda part: load(part, device=device, queries=queries))
-    if queries and profile.kind == "encoder" and device in {"auto", "cpu"}:
+    if queries and profile.kind in GRAPHED and device in {"auto", "cpu"}:
         return _load_light(profile, device)
     embedder: Embedder = plugins.load("embedders", profile.kind)(profile, device=device)
     return embedder
@@ -80,12 +81,12 @@ def _load_light(profile: Profile, device: str) -> "Embedder":
     graph = onnx.graph_folder(profile)
     if onnx.intact(graph):
         try:
-            return onnx.OnnxEncoder(profile, graph)
+            return onnx.light_of(profile, graph)
         except ModelDamaged as error:
             log.info("%s; making it again", error)
     heavy = load(profile, device=device)
     if prepare_queries(heavy):
-        return onnx.OnnxEncoder(profile, graph)
+        return onnx.light_of(profile, graph)
     return heavy
 
 
@@ -98,9 +99,10 @@ def prepare_queries(embedder: "Embedder") -> bool:
         from instructsearch.embed.parts import Parts
 
         return isinstance(embedder, Parts) and all([prepare_queries(part) for part in embedder.loaded])
-    if embedder.profile.kind != "encoder":
+    if embedder.profile.kind not in GRAPHED:
         return True
     from instructsearch.embed.encoder import Encoder
     from instructsearch.embed.export import prepare
+    from instructsearch.embed.reader_encoder import ReaderEncoder
 
-    return isinstance(embedder, Encoder) and prepare(embedder)
+    return isinstance(embedder, Encoder | ReaderEncoder) and prepare(embedder)

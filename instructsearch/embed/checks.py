@@ -12,6 +12,7 @@ import numpy as np
 
 from instructsearch.embed.batches import pad
 from instructsearch.embed.pooled import Pooled
+from instructsearch.embed.profile import READER
 from instructsearch.errors import ModelDamaged, TooLong
 from instructsearch.records import Role
 
@@ -104,16 +105,19 @@ def _instruction(embedder: "Embedder") -> Check | None:
     roles: list[Role] = [role for role in ("query", "document") if profile.heeds(role)]
     if not roles:
         return None
-    nearest = 0.0
+    nearest, same = 0.0, False
     for role in roles[:1] if profile.query_adapter != profile.document_adapter else roles:
         if not all(_fits(embedder, each, role) for each in _INSTRUCTIONS):
             return Check("instruction", ok=True, detail=f"not tried: {profile.max_tokens} tokens hold none and a text")
         vectors = embedder.encode(["the cat"] * 3, ["", *_INSTRUCTIONS], role)
-        nearest = max(nearest, *(float(vectors[a] @ vectors[b]) for a, b in ((0, 1), (0, 2), (1, 2))))
+        cosines = [float(vectors[a] @ vectors[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
+        nearest = max(nearest, *cosines)
+        # a reader may answer next to nothing to what its base is good at, but then in other digits
+        same |= bool((vectors == vectors[0]).all()) if profile.kind == READER else max(cosines) >= _SAME
     detail = f"none and two others give vectors of cosine at most {nearest:.4f}"
-    if nearest >= _SAME:
+    if same:
         detail = "it does not reach the vector: two instructions give the same one"
-    return Check("instruction", nearest < _SAME, detail)
+    return Check("instruction", not same, detail)
 
 
 def _dimension(embedder: "Embedder") -> Check | None:

@@ -17,9 +17,12 @@ from typing import Any
 
 import onnxruntime
 import torch
+from torch import nn
 
 from instructsearch.embed.encoder import Encoder
-from instructsearch.embed.onnx import GRAPH, MANIFEST, WEIGHTS, OnnxEncoder, graph_folder, intact, refusal
+from instructsearch.embed.onnx import GRAPH, MANIFEST, WEIGHTS, graph_folder, intact, light_of, refusal
+from instructsearch.embed.reader import LONGEST_INSTRUCTION
+from instructsearch.embed.reader_encoder import ReaderEncoder
 from instructsearch.embed.weights import digest
 
 log = logging.getLogger("instructsearch.embed")
@@ -27,7 +30,6 @@ LEAST_COSINE = 0.9999
 LARGEST = 300_000_000  # weights; a larger model's graph takes minutes to make and its queries seconds anyway
 ARCHITECTURES = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
 _NOISY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "instructsearch.embed")
-_NAMES = ("ids", "attention", "weights")
 _SAMPLES = (
     "what is similarity?",
     "Represent the sentence for retrieval: a cat sat on the mat",
@@ -37,7 +39,10 @@ _SAMPLES = (
 )
 
 
-def prepare(encoder: Encoder) -> bool:
+Exportable = Encoder | ReaderEncoder
+
+
+def prepare(encoder: Exportable) -> bool:
     """Make the query graph of an encoder unless it is there; return whether there is one.
 
     A graph that cannot be made, or whose vectors differ, is refused with the reason, which is logged and remembered.
@@ -70,9 +75,10 @@ def prepare(encoder: Encoder) -> bool:
     return intact(target)
 
 
-def _unfit(encoder: Encoder) -> str:
+def _unfit(encoder: Exportable) -> str:
     """Return why no graph of this model is tried, or an empty string."""
-    backbone, profile = encoder.network().backbone, encoder.profile
+    profile = encoder.profile
+    backbone = (encoder.network if isinstance(encoder, ReaderEncoder) else encoder.network()).backbone
     if profile.query_adapter != profile.document_adapter:
         return "its roles have networks of their own"
     if backbone.config.model_type not in ARCHITECTURES:
@@ -81,19 +87,19 @@ def _unfit(encoder: Encoder) -> str:
     return f"its {size:,} weights are more than the {LARGEST:,} worth a graph" if size > LARGEST else ""
 
 
-def _build(encoder: Encoder, folder: Path) -> str:
+def _build(encoder: Exportable, folder: Path) -> str:
     """Write graph and manifest into `folder`; return why not, or an empty string."""
     try:
         with _silence():
             _export(encoder, folder)
             _optimise(folder)
         _write_manifest(encoder, folder)
-        light = OnnxEncoder(encoder.profile, folder)
+        light = light_of(encoder.profile, folder)
+        instruction = "topic: " if isinstance(encoder, ReaderEncoder) else ""
         with _silence():
-            exact = Encoder(
-                encoder.profile, device=encoder.device, precision="float32", network=encoder.network(), check=False
-            )
-            cosines = (light.encode(_SAMPLES, role="query") * exact.encode(_SAMPLES, role="query")).sum(axis=1)
+            exact = _exact(encoder)
+            light_vectors, exact_vectors = (each.encode(_SAMPLES, instruction, "query") for each in (light, exact))
+            cosines = (light_vectors * exact_vectors).sum(axis=1)
     except OSError:
         raise
     except Exception as error:  # whatever the exporter meets in a foreign architecture means no graph, nothing worse
@@ -102,23 +108,54 @@ def _build(encoder: Encoder, folder: Path) -> str:
     return "" if least >= LEAST_COSINE else f"the graph's vectors differ (cosine {least:.6f})"
 
 
-def _export(encoder: Encoder, folder: Path) -> None:
-    network = encoder.network().eval()
-    length = min(8, encoder.profile.max_tokens)
-    ids = torch.ones((2, length), dtype=torch.int64)
-    inputs = (ids, torch.ones_like(ids), torch.full((2, length), 1 / length))
-    shape = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=encoder.profile.max_tokens)}
+def _exact(encoder: Exportable) -> Exportable:
+    options: dict[str, Any] = {"device": encoder.device, "precision": "float32", "check": False}
+    if isinstance(encoder, ReaderEncoder):
+        return ReaderEncoder(encoder.profile, network=encoder.network, **options)
+    return Encoder(encoder.profile, network=encoder.network(), **options)
+
+
+def _export(encoder: Exportable, folder: Path) -> None:
+    network, inputs = _reader_inputs(encoder) if isinstance(encoder, ReaderEncoder) else _inputs(encoder)
     program: Any = torch.onnx.export(
-        network.cpu(),
-        tuple(each.cpu() for each in inputs),
+        network.eval().cpu(),
+        tuple(tensor for tensor, _ in inputs.values()),
         dynamo=True,
         verbose=False,
-        input_names=list(_NAMES),
+        input_names=list(inputs),
         output_names=["vectors"],
-        dynamic_shapes=(shape, shape, shape),
+        dynamic_shapes=tuple(shape for _, shape in inputs.values()),
     )
     network.to(encoder.device)
     program.save(folder / "raw.onnx", external_data=True)
+
+
+Inputs = dict[str, tuple[torch.Tensor, dict[int, Any]]]  # by name: an example, and which of its axes may be of any size
+
+
+def _inputs(encoder: Encoder) -> tuple[nn.Module, Inputs]:
+    length = min(8, encoder.profile.max_tokens)
+    ids = torch.ones((2, length), dtype=torch.int64)
+    shape = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=encoder.profile.max_tokens)}
+    weights = torch.full((2, length), 1 / length)
+    return encoder.network(), {
+        "ids": (ids, shape),
+        "attention": (torch.ones_like(ids), shape),
+        "weights": (weights, shape),
+    }
+
+
+def _reader_inputs(encoder: ReaderEncoder) -> tuple[nn.Module, Inputs]:
+    ids, asked = torch.ones((2, 8), dtype=torch.int64), torch.ones((3, 5), dtype=torch.int64)
+    texts = {0: torch.export.Dim("texts"), 1: torch.export.Dim("length", max=encoder.profile.max_tokens)}
+    instructions = {0: torch.export.Dim("instructions"), 1: torch.export.Dim("said", max=LONGEST_INSTRUCTION)}
+    return encoder.network, {
+        "ids": (ids, texts),
+        "attention": (torch.ones_like(ids), texts),
+        "asked": (asked, instructions),
+        "asked_attention": (torch.ones_like(asked), instructions),
+        "places": (torch.tensor([[0, 1, 1, 0], [0, 1, 2, 2]]), {1: torch.export.Dim("pairs")}),
+    }
 
 
 def _optimise(folder: Path) -> None:
@@ -134,7 +171,7 @@ def _optimise(folder: Path) -> None:
         path.unlink()
 
 
-def _write_manifest(encoder: Encoder, folder: Path) -> None:
+def _write_manifest(encoder: Exportable, folder: Path) -> None:
     paths = [folder / name for name in (GRAPH, WEIGHTS)]
     files = {path.name: {"size": path.stat().st_size, "sha256": digest(path)} for path in paths}
     facts = {

@@ -65,11 +65,20 @@ class FusedBert(nn.Module):
             start = stop
         return States(states)
 
-    def _stack(self, hidden: Tensor, used: Tensor) -> Tensor:
+    def through(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """Return the states that enter each layer, and those that leave the last, of a batch of one slice."""
+        hidden = self.embeddings(input_ids=input_ids).to(self.dtype)
+        entered: list[Tensor] = []
+        left = self._stack(hidden, attention_mask.bool(), entered)
+        return [*entered, left]
+
+    def _stack(self, hidden: Tensor, used: Tensor, entered: list[Tensor] | None = None) -> Tensor:
         rows, length, width = hidden.shape
         mask = None if used.all() else used[:, None, None, :]
         flat = hidden.reshape(rows * length, width)
         for layer in self._layers:
+            if entered is not None:
+                entered.append(flat.view(rows, length, width))
             flat = layer(flat, rows, length, mask)
         return flat.view(rows, length, width)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from instructsearch.embed.batches import Batch
 from instructsearch.embed.pooled import Pooled
-from instructsearch.embed.profile import Profile
-from instructsearch.embed.protocol import FloatArray
+from instructsearch.embed.profile import READER, Profile
+from instructsearch.embed.protocol import Embedder, FloatArray
 from instructsearch.embed.weights import cache_folder, digest, locate
 from instructsearch.errors import ModelDamaged
 from instructsearch.records import Role, fingerprint
@@ -32,20 +32,8 @@ class OnnxEncoder(Pooled):
     """
 
     def __init__(self, profile: Profile, graph: Path | None = None) -> None:
-        graph = graph or graph_folder(profile)
-        if not intact(graph):
-            raise ModelDamaged(f"{profile.name}: the query graph in {graph} is missing or damaged")
+        self._session = session(profile, graph or graph_folder(profile))
         super().__init__(profile, locate(profile), "cpu")
-        options = onnxruntime.SessionOptions()
-        # The graph was optimised when it was made; doing it again costs more than a query.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                graph / GRAPH, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises its own exceptions, straight from Exception
-            raise ModelDamaged(f"{profile.name}: the query graph in {graph} cannot be loaded: {error}") from None
 
     def _vectors(
         self, batches: Iterable[Batch], tokens: int, role: Role
@@ -53,6 +41,33 @@ class OnnxEncoder(Pooled):
         for batch in batches:
             inputs = {"ids": batch.ids, "attention": batch.attention, "weights": batch.weights}
             yield batch.rows, self._session.run(["vectors"], inputs)[0]
+
+
+def light_of(profile: Profile, graph: Path) -> Embedder:
+    """Return the embedder of a profile over its graph. Errors as for its class."""
+    if profile.kind == READER:
+        from instructsearch.embed.reader_onnx import OnnxReader
+
+        return OnnxReader(profile, graph)
+    return OnnxEncoder(profile, graph)
+
+
+def session(profile: Profile, graph: Path) -> Any:
+    """Return the onnxruntime session of a graph folder.
+
+    Raises:
+        ModelDamaged: the graph is missing, short or altered.
+    """
+    if not intact(graph):
+        raise ModelDamaged(f"{profile.name}: the query graph in {graph} is missing or damaged")
+    options = onnxruntime.SessionOptions()
+    # The graph was optimised when it was made; doing it again costs more than a query.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph / GRAPH, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own exceptions, straight from Exception
+        raise ModelDamaged(f"{profile.name}: the query graph in {graph} cannot be loaded: {error}") from None
 
 
 def graph_folder(profile: Profile) -> Path:

@@ -16,6 +16,8 @@ Pooling = Literal["mean", "cls", "last", "weighted", "mask", "mean and mask"]
 Side = Literal["right", "left"]
 Attention = Literal["as configured", "causal", "bidirectional"]
 
+READER = "reader"  # the kind whose instructions are no part of a template
+
 _FIELD = re.compile(r"\{(\w*)\}")
 _DESCRIPTIVE = frozenset(
     {"name", "description", "licence", "query_instruction", "remote_code", "refused", "aliases", "dims"}
@@ -43,7 +45,8 @@ class Profile:
     not say how the model was trained. `query_adapter` and `document_adapter` are LoRA weights merged into the model
     for that role: a folder in it, any other folder, or a hub id with `@revision`. `adapter_files` maps names in their
     folders to SHA-256. Where `adapters_need_instruction`, a text without an instruction is embedded as if there were
-    no adapters, by the model that they were trained on.
+    no adapters, by the model that they were trained on. Of kind `reader`, a text is always read by that model alone,
+    and both adapters name the folder of the reader that asks it under an instruction, which is no part of a template.
 
     `post` names what is applied to the pooled vector in order: folders of the model with a Dense or LayerNorm,
     `layer_norm` (without weights), `normalize`; `{dim}` in them stands for the dimension. `dim` may be less than the
@@ -127,7 +130,7 @@ class Profile:
 
     def heeds(self, role: Role) -> bool:
         """Say whether an instruction given for this role reaches the model at all."""
-        return "{instruction}" in self._template(role)
+        return self.kind == READER or "{instruction}" in self._template(role)
 
     @property
     def takes_instruction(self) -> bool:
@@ -152,6 +155,7 @@ class Profile:
             return replace(self, adapters_need_instruction=False)
         return replace(
             self,
+            kind="encoder" if self.kind == READER else self.kind,
             query_template=self._plain("query"),
             document_template=self._plain("document"),
             plain_query_template="",

@@ -30,27 +30,39 @@ class Encodes(Protocol):
 
 def backward(model: Encodes, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
     """Add the gradients of one batch, all of one task; return its loss and how many texts it held."""
-    count, kind = len(examples), examples[0].kind
-    negatives = [each.negative for each in examples if each.negative is not None]
-    texts: list[tuple[Pair, Role]] = [(each.query, "query") for each in examples]
-    if kind == "keep":
-        base = model.fixed([each.positive for each in examples], "document")
-    else:
-        texts += [(pair, "document") for pair in (*(each.positive for each in examples), *negatives)]
+    texts = sides(examples)
+    kept = examples[0].kind == "keep"
+    base = model.fixed([each.positive for each in examples], "document") if kept else None
 
     def encode(rows: slice) -> Tensor:
         return _encode(model, texts[rows])
 
     def loss(vectors: Tensor) -> Tensor:
-        query, positive, negative = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
-        if kind == "keep":
-            return settings.keep_weight * keep(vectors, base, settings.keep_temperature)
-        if kind == "labels":
-            return supervised(vectors, label_numbers(examples).to(vectors.device), settings.temperature)
-        same = same_texts(examples, negatives).to(vectors.device)
-        return contrastive(query, positive, negative if len(negative) else None, same, settings.temperature)
+        return objective(examples, vectors, base, settings)
 
     return gradcache.backward(encode, len(texts), settings.slice, loss), len(texts)
+
+
+def sides(examples: Sequence[Example]) -> list[tuple[Pair, Role]]:
+    """Return what a batch embeds: all queries; but for kind `keep`, then all positives and then all negatives."""
+    texts: list[tuple[Pair, Role]] = [(each.query, "query") for each in examples]
+    if examples[0].kind != "keep":
+        negatives = [each.negative for each in examples if each.negative is not None]
+        texts += [(pair, "document") for pair in (*(each.positive for each in examples), *negatives)]
+    return texts
+
+
+def objective(examples: Sequence[Example], vectors: Tensor, base: Tensor | None, settings: Settings) -> Tensor:
+    """Return the loss of a batch's vectors, in the order of `sides`; `base` (n, d) is where kind `keep` is to stay."""
+    count, kind = len(examples), examples[0].kind
+    if kind == "keep":
+        assert base is not None
+        return settings.keep_weight * keep(vectors, base, settings.keep_temperature)
+    if kind == "labels":
+        return supervised(vectors, label_numbers(examples).to(vectors.device), settings.temperature)
+    query, positive, negative = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
+    same = same_texts(examples, [each.negative for each in examples if each.negative is not None]).to(vectors.device)
+    return contrastive(query, positive, negative if len(negative) else None, same, settings.temperature)
 
 
 def _encode(model: Encodes, texts: Sequence[tuple[Pair, Role]]) -> Tensor:

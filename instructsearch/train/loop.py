@@ -115,11 +115,13 @@ def _train(
     try:
         with (folder / LOG).open("a", encoding="utf-8") as log:
             while step < settings.steps and (step == done or time.monotonic() - began < stop_seconds):
-                task, rows = batches.step(step)
                 for group in optimiser.param_groups:
                     group["lr"] = settings.rate_at(step)
                 torch.manual_seed(settings.seed * 1_000_003 + step)
-                loss, count = learner.backward([examples[row] for row in rows.tolist()], settings)
+                for number in range(step * settings.together, (step + 1) * settings.together):
+                    task, rows = batches.step(number)
+                    loss, count = learner.backward([examples[row] for row in rows.tolist()], settings)
+                    texts += count
                 norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip)
                 if not (math.isfinite(loss) and math.isfinite(float(norm))):
                     raise BadVector(f"the loss of step {step + 1} ({task}) is not finite; try another --rate")
@@ -128,7 +130,6 @@ def _train(
                 step += 1
                 whole = True
                 optimiser.zero_grad()
-                texts += count
                 running = loss if math.isnan(running) else 0.98 * running + 0.02 * loss
                 spent = time.monotonic() - began
                 eta = spent / (step - done) * (settings.steps - step)

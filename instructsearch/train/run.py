@@ -19,8 +19,10 @@ from instructsearch.train.data.recipe import Recipe
 from instructsearch.train.examples import Examples
 from instructsearch.train.learner import Learner, Method
 from instructsearch.train.loop import LOG, Progress, train
+from instructsearch.train.reader import ReaderLearner
 from instructsearch.train.settings import Settings
 
+_OWN = ("method", "rank", "length", "hidden")  # settings of the plan, not of the steps
 RUN, MODEL, CURVE = "run", "model", "curve.png"
 log = logging.getLogger("instructsearch.train")
 
@@ -30,7 +32,8 @@ class Plan:
     """What a run needs besides its data: the profile trained, how, and at which rank it is saved.
 
     `rank` 0 saves the change whole, in 8 bits a weight; method `lora`, whose updates are saved at their own rank, takes
-    it for 64. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window.
+    it for 64. `length` is how many tokens of a prompt are seen in training; 0 is the profile's own window. `hidden` is
+    how many units a reader has, all of whose weights are trained, and saved in 8 bits.
 
     Raises:
         ValueError: the method is none, or a number is out of bounds.
@@ -41,17 +44,21 @@ class Plan:
     method: Method = "matrices"
     rank: int = 0
     length: int = 128
+    hidden: int = 1024
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(get_args(Method))}")
-        for name in ("rank", "length"):
+        for name in ("rank", "length", "hidden"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
 
-    def learner(self, device: str) -> Learner:
+    def learner(self, device: str) -> Learner | ReaderLearner:
         """Return the model as it is before the first step, of the profile's kind."""
+        if self.profile.kind == ReaderLearner.kind:
+            seed = self.settings.seed
+            return ReaderLearner(self.profile, hidden=self.hidden, length=self.length, seed=seed, device=device)
         maker = AnswerLearner if self.profile.kind == AnswerLearner.kind else Learner
         return maker(self.profile, method=self.method, rank=self.rank or 64, length=self.length, device=device)
 
@@ -73,10 +80,10 @@ def plan(recipe: Recipe, changes: Mapping[str, Any]) -> Plan:
     said = {"name": f"{base}-trained", "description": f"trained from {base}"}
     profile = Profile.from_dict({**theirs, **said, **facts})
     wanted = {**recipe.training, **changes}
-    known = {each.name for each in fields(Settings)} | {"method", "rank", "length"}
+    known = {each.name for each in fields(Settings)} | set(_OWN)
     if unknown := sorted(set(wanted) - known):
         raise ReadError("the recipe", f"training has no setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
-    own = {name: wanted.pop(name) for name in ("method", "rank", "length") if name in wanted}
+    own = {name: wanted.pop(name) for name in _OWN if name in wanted}
     weights = wanted.pop("weights", {})
     try:
         settings = Settings(**wanted, weights=tuple(sorted(weights.items())))

@@ -17,13 +17,14 @@ from safetensors.torch import save_file
 
 from instructsearch import embed
 from instructsearch.durable import new_folder
-from instructsearch.embed import Profile, delta
+from instructsearch.embed import Profile, delta, reader_file
 from instructsearch.embed.backbone import _quiet
 from instructsearch.errors import ModelDamaged
 from instructsearch.records import Role
 from instructsearch.train.change import change, write_adapter
 from instructsearch.train.checkpoint import sync
 from instructsearch.train.learner import Learner
+from instructsearch.train.reader import ReaderLearner
 
 ADAPTER = "adapter"
 _TOKENIZER = ("*token*.json", "*.txt", "*.model", "vocab.json", "merges.txt")
@@ -38,7 +39,9 @@ _SAMPLES = (
 _INSTRUCTIONS = ("Represent the sentence by its mood:", "topic")
 
 
-def save(learner: Learner, folder: Path, name: str, *, rank: int = 0, facts: dict[str, Any] | None = None) -> float:
+def save(
+    learner: Learner | ReaderLearner, folder: Path, name: str, *, rank: int = 0, facts: dict[str, Any] | None = None
+) -> float:
     """Write a learner's weights and profile to a new folder; return the least cosine of its vectors when loaded again.
 
     Where all weights were trained they are written, with the tokenizer; else their change from the base model, as a
@@ -50,7 +53,11 @@ def save(learner: Learner, folder: Path, name: str, *, rank: int = 0, facts: dic
         OSError: the folder is there, or cannot be written.
     """
     with new_folder(folder) as making:
-        if learner.method == "full":
+        if isinstance(learner, ReaderLearner):
+            (making / ADAPTER).mkdir()
+            reader_file.write(learner.network, making / ADAPTER)
+            where = _adapted(making)
+        elif learner.method == "full":
             _write_model(learner, making)
             where = {"model": ".", "revision": "", "files": _digests(making), **_NO_ADAPTER}
         else:
@@ -59,7 +66,7 @@ def save(learner: Learner, folder: Path, name: str, *, rank: int = 0, facts: dic
                 write_adapter(change(learner), making / ADAPTER, rank)
             else:
                 delta.write(change(learner), making / ADAPTER)
-            where = {"query_adapter": ADAPTER, "document_adapter": ADAPTER, "adapter_files": _digests(making / ADAPTER)}
+            where = _adapted(making)
         told = {**learner.profile.to_dict(), "name": name, "aliases": [], **where, **(facts or {})}
         (making / "profile.toml").write_text(to_toml(Profile.from_dict(told).to_dict()), "utf-8")
         least = _least_cosine(learner, making)
@@ -70,6 +77,10 @@ def save(learner: Learner, folder: Path, name: str, *, rank: int = 0, facts: dic
             raise ModelDamaged(f"the saved model's vectors differ (cosine {least:.5f}): {reason}")
         sync(making)
     return least
+
+
+def _adapted(folder: Path) -> dict[str, Any]:
+    return {"query_adapter": ADAPTER, "document_adapter": ADAPTER, "adapter_files": _digests(folder / ADAPTER)}
 
 
 def _write_model(learner: Learner, folder: Path) -> None:
@@ -86,7 +97,7 @@ def _write_model(learner: Learner, folder: Path) -> None:
             save_file(weights, folder / name / "model.safetensors")
 
 
-def _least_cosine(learner: Learner, folder: Path) -> float:
+def _least_cosine(learner: Learner | ReaderLearner, folder: Path) -> float:
     found: Any = embed.load(str(folder), device="cpu")
     embedder: Any = found.part(instructed=True) if learner.profile.adapters_need_instruction else found
     embedder.precision = "float32"

@@ -7,12 +7,13 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-_POSITIVE = frozenset({"steps", "batch", "slice", "rate", "temperature", "keep_temperature"})
+_POSITIVE = frozenset({"steps", "batch", "together", "slice", "rate", "temperature", "keep_temperature"})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run does. `batch` is in examples, of which a kind `labels` one is up to three texts; `slice` are the texts
+    """What a run does. `batch` is in examples, of which a kind `labels` one is up to three texts; `together` are the
+    batches, each of one task, whose gradients make up a step; `slice` are the texts
     held in memory at once; `weights` share out steps by the beginnings of tasks' names.
 
     Raises:
@@ -21,6 +22,7 @@ class Settings:
 
     steps: int = 1000
     batch: int = 32
+    together: int = 1
     slice: int = 256
     rate: float = 1e-4
     warmup: float = 0.06

@@ -5,6 +5,7 @@ that the same recipe and data give the same file.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import numpy as np
 
 from instructsearch.embed.protocol import FloatArray
 from instructsearch.train.data import mining, sources
-from instructsearch.train.data.recipe import Answers, Keep, Labels, Pairs, Recipe
+from instructsearch.train.data.recipe import Answers, Keep, Labels, Mentions, Pairs, Recipe
 from instructsearch.train.data.traits import TRAITS
 from instructsearch.train.data.wording import Aspect
 from instructsearch.train.examples import Example
 
 Encode = Callable[[Sequence[str]], FloatArray]
+_WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*\w)?\.?")
+_MEMBER = 12  # texts that have to name a member for it to count
+_FROM_ASPECT = 0.35
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -49,6 +53,8 @@ class Builder:
         self._random.shuffle(self._pool)
         if recipe.traits:
             yield from self._traits(recipe.traits)
+        for mentions in recipe.mentions:
+            yield from self._mentions(mentions)
         for keep in recipe.keep:
             yield from self._counted(f"keep/{keep.name}", self._keep(keep))
 
@@ -82,10 +88,14 @@ class Builder:
     def _labels(self, source: Labels) -> Iterator[Example]:
         found: dict[str, str] = {}
         for row in sources.rows(self._folder, source.files):
+            if any(not str(row.get(name, "")).startswith(start) for name, start in source.only.items()):
+                continue
             text = self._cut(sources.text(row, source.text, source.name))
-            if text:
-                found.setdefault(text, sources.text(row, source.label, source.name))
-        texts = list(found)
+            label = sources.text(row, source.label, source.name)
+            if text and (label := source.merge.get(label, label)):
+                found.setdefault(text, label)
+        counts = Counter(found.values())
+        texts = [text for text, label in found.items() if counts[label] >= source.fewest]
         texts = [texts[at] for at in self._some(texts, source.most)]
         self._pool += texts
         labels = [found[text] for text in texts]
@@ -125,6 +135,18 @@ class Builder:
             examples = self._labelled(f"traits/{trait.name}", trait.aspect, texts, labels)
             yield from self._counted(f"traits/{trait.name}", examples)
             yield from self._named(f"names/trait-{trait.name}", trait.aspect, texts, labels)
+
+    def _mentions(self, source: Mentions) -> Iterator[Example]:
+        members = {label: frozenset(words.split()) for label, words in source.members.items()}
+        told = [(text, label) for text in dict.fromkeys(self._pool) if (label := _named_once(text, members))]
+        counts = Counter(label for _, label in told)
+        told = [(text, label) for text, label in told if counts[label] >= _MEMBER]
+        labels_of = dict(told)
+        texts = self._balanced(told, source.most)
+        labels = [labels_of[text] for text in texts]
+        examples = self._labelled(f"mentions/{source.name}", source.aspect, texts, labels)
+        yield from self._counted(f"mentions/{source.name}", examples)
+        yield from self._named(f"names/mention-{source.name}", source.aspect, texts, labels)
 
     def _balanced(self, told: Sequence[tuple[str, str]], most: int) -> list[str]:
         groups: dict[str, list[str]] = {}
@@ -202,7 +224,16 @@ class Builder:
         texts = list(dict.fromkeys(self._pool))
         for at in self._some(texts, source.most):
             said = str(self._random.choice(source.wordings))
+            if source.aspect is not None and self._random.random() < _FROM_ASPECT:
+                said = source.aspect.word(self._random)
             yield Example((said, texts[at]), ("", texts[at]), None, f"keep/{source.name}", "keep")
+
+
+def _named_once(text: str, members: dict[str, frozenset[str]]) -> str | None:
+    """Return the one member that a text names, None where it names none or several."""
+    words = set(_WORD.findall(text.lower()))
+    named = [label for label, own in members.items() if not own.isdisjoint(words)]
+    return named[0] if len(named) == 1 else None
 
 
 def _shortened(instruction: str, random: np.random.Generator) -> str:

@@ -14,7 +14,11 @@ from instructsearch.train.data.wording import Aspect
 
 @dataclass(frozen=True)
 class Labels:
-    """Texts with a label each: texts of one label are alike under the aspect. `names` says a label in words."""
+    """Texts with a label each: texts of one label are alike under the aspect. `names` says a label in words.
+
+    `merge` calls labels by a common one, or, by an empty one, leaves their texts out. `only` are fields and how their
+    values begin in the rows that count. A label that fewer than `fewest` texts have is left out.
+    """
 
     name: str
     files: tuple[str, ...]
@@ -23,6 +27,19 @@ class Labels:
     label: str = "label"
     names: dict[str, str] = field(default_factory=dict)
     most: int = 3000
+    merge: dict[str, str] = field(default_factory=dict)
+    only: dict[str, str] = field(default_factory=dict)
+    fewest: int = 1
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """An aspect that words tell: a text that names exactly one member, by any of its words, is labelled with it."""
+
+    name: str
+    aspect: Aspect
+    members: dict[str, str]
+    most: int = 1500
 
 
 @dataclass(frozen=True)
@@ -61,11 +78,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Keep:
-    """Instructions under which texts of every other source are to lie where the base model puts them."""
+    """Instructions under which texts of every other source are to lie where the base model puts them.
+
+    Where there is an aspect, every third instruction is made from it.
+    """
 
     name: str
     wordings: tuple[str, ...]
     most: int = 12000
+    aspect: Aspect | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,7 @@ class Recipe:
     traits: int = 0
     plain: float = 0.0
     labels: tuple[Labels, ...] = ()
+    mentions: tuple[Mentions, ...] = ()
     answers: tuple[Answers, ...] = ()
     pairs: tuple[Pairs, ...] = ()
     keep: tuple[Keep, ...] = ()
@@ -90,7 +112,7 @@ class Recipe:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-_KINDS: dict[str, Any] = {"labels": Labels, "answers": Answers, "pairs": Pairs, "keep": Keep}
+_KINDS: dict[str, Any] = {"labels": Labels, "mentions": Mentions, "answers": Answers, "pairs": Pairs, "keep": Keep}
 
 
 def read(path: Path) -> Recipe:
@@ -120,11 +142,13 @@ def _list(kind: str, value: Any) -> list[dict[str, Any]]:
 
 def _source(kind: str, facts: dict[str, Any]) -> Any:
     where = f"[[{kind}]] {facts.get('name', '')}".strip()
-    if kind == "labels":
+    if kind in {"labels", "mentions"} or (kind == "keep" and "nouns" in facts):
+        shared = facts["wordings"] if kind == "keep" and "wordings" in facts else None
         words = {each.name: facts.pop(each.name) for each in fields(Aspect) if each.name in facts}
         if not words.get("nouns"):
             raise ValueError(f"{where} needs nouns: what its texts are alike in")
         facts["aspect"] = _made(Aspect, where, words)
+        facts |= {"wordings": shared} if shared is not None else {}
     return _made(_KINDS[kind], where, facts)
 
 
@@ -170,4 +194,6 @@ def _is(value: Any, kind: Any) -> bool:
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
     if kind == dict[str, str]:
         return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    if kind == Aspect | None:
+        return isinstance(value, Aspect)
     return isinstance(value, get_origin(kind) or kind)

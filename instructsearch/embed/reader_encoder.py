@@ -1,0 +1,96 @@
+"""ReaderEncoder: the embedder of kind `reader` in torch, for bulk work on CPU or GPU.
+
+Knows precision and devices, and when one reading serves several instructions; what surrounds the network is Reading's.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from instructsearch.embed import reader_file
+from instructsearch.embed.batches import Batch
+from instructsearch.embed.checks import check_at_load
+from instructsearch.embed.encoder import Precision, choose_device, native_bfloat16
+from instructsearch.embed.fused import FusedBert, fuse
+from instructsearch.embed.profile import Profile
+from instructsearch.embed.protocol import FloatArray
+from instructsearch.embed.reader import Places, Reading, padded
+from instructsearch.embed.reader_network import Asked, Read, ReaderNetwork, joined, taken
+from instructsearch.embed.tokens import Tokens
+from instructsearch.embed.weights import locate
+
+log = logging.getLogger("instructsearch.embed")
+_REMEMBERED = 4096  # instructions whose states are kept
+
+
+class ReaderEncoder(Reading):
+    """A frozen encoder and the reader that was trained over it.
+
+    `precision` `auto` is bfloat16 for reading documents where the processor multiplies it natively, and float32 for
+    everything else; what is read is always asked in float32.
+
+    Raises:
+        BadProfile, ModelNotFound, ModelDamaged: the base or the reader cannot be had, or fail their self-checks.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        network: ReaderNetwork | None = None,
+        check: bool = True,
+    ) -> None:
+        super().__init__(profile, locate(profile), choose_device(device))
+        self.precision: Precision = precision
+        self.network = (network or reader_file.load(profile, self.folder)).to(self.device)
+        self._packed: dict[torch.dtype, FusedBert | None] = {}
+        self._asked: OrderedDict[bytes, Asked] = OrderedDict()
+        if check:
+            check_at_load(self)
+
+    def _answered(self, batch: Batch, instructions: Sequence[Tokens], places: Places, *, bulk: bool) -> FloatArray:
+        with torch.inference_mode():
+            read = self._read(batch, bulk=bulk)
+            asked = [self._ask(each) for each in instructions]
+            heard = Asked(*(torch.cat(part) for part in zip(*asked, strict=True)))
+            rows, which = torch.from_numpy(np.ascontiguousarray(places.T)).to(self.device)
+            answers = self.network.answers(self.network.units(read)[rows], taken(heard, which))
+            return joined(read.base[rows], heard.weight[which], answers).cpu().numpy()
+
+    def _read(self, batch: Batch, *, bulk: bool) -> Read:
+        ids, attention = (torch.from_numpy(each).to(self.device) for each in (batch.ids, batch.attention))
+        half = self.precision == "bfloat16" or (self.precision == "auto" and bulk and native_bfloat16(self.device))
+        fused = self._fused(torch.bfloat16 if half else torch.float32) if bulk else None
+        if fused is not None:
+            return self.network.read(fused.through(ids, attention), attention)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
+            states = self.network.through(ids, attention)
+        return self.network.read(states, attention)
+
+    def _fused(self, dtype: torch.dtype) -> FusedBert | None:
+        if self.device != "cpu":
+            return None
+        with self._lock:
+            if dtype not in self._packed:
+                self._packed[dtype] = fuse(self.network.backbone, dtype)
+            return self._packed[dtype]
+
+    def _ask(self, instruction: Tokens) -> Asked:
+        """Return one instruction as it is understood, (1, ...); the latest are remembered."""
+        key = instruction.ids.tobytes()
+        with self._lock:
+            if key in self._asked:
+                self._asked.move_to_end(key)
+                return self._asked[key]
+        ids, used = (torch.from_numpy(each).to(self.device) for each in padded([instruction], self._texts.pad_id))
+        asked = self.network.ask(self.network.heard(self.network.through(ids, used), used))
+        with self._lock:
+            self._asked[key] = asked
+            while len(self._asked) > _REMEMBERED:
+                self._asked.popitem(last=False)
+        return asked

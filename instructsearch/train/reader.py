@@ -1,0 +1,167 @@
+"""The reader in training: its answers are learned over the states of a base model that stays as it is.
+
+Knows a profile of kind `reader` and its network, and remembers what the base read; nothing of steps or files. Since the
+base's part never changes, each text is read once in a run, and a step costs what the reader costs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instructsearch.embed import Profile
+from instructsearch.embed.backbone import load_backbone
+from instructsearch.embed.encoder import choose_device
+from instructsearch.embed.fused import fuse
+from instructsearch.embed.profile import READER
+from instructsearch.embed.reader import padded
+from instructsearch.embed.reader_network import Asked, Read, ReaderNetwork, joined
+from instructsearch.embed.tokens import Tokeniser
+from instructsearch.embed.weights import locate
+from instructsearch.errors import BadProfile
+from instructsearch.records import Role
+from instructsearch.train.contrast import objective, sides
+from instructsearch.train.examples import Example, Examples, Pair
+from instructsearch.train.settings import Settings
+
+_SLICE = 4096  # padded tokens that the base reads at once
+_DROPOUT = 0.3  # of facts and of what is understood of an instruction
+_SAMPLE = 4000  # examples whose texts tell how the base's states are spread
+_ALONE = 0.5  # the answers' own loss beside the vectors', so that they cannot lean on the base
+_KEPT = 4.0  # weight of staying at the base's vector
+_QUIET = 0.3  # and of the answer's weight being nothing there
+_BARELY = 0.1  # the same for retrieval, where an answer may add to what the base has
+_HELD = 2.0
+
+
+class ReaderLearner:
+    """A reader whose every weight is trained; its states take some 10 kB of memory for each distinct text.
+
+    Raises:
+        BadProfile: the profile is of another kind.
+    """
+
+    kind = READER
+    method = "full"
+    rank = 0
+
+    def __init__(
+        self, profile: Profile, *, hidden: int = 1024, length: int = 0, seed: int = 0, device: str = "auto"
+    ) -> None:
+        if profile.kind != READER:
+            raise BadProfile(f"{profile.name} is of kind {profile.kind!r}; here models of kind {READER!r} are trained")
+        self.profile = profile
+        self.device = choose_device(device)
+        bare = profile.part(instructed=False)
+        self.folder = locate(bare)
+        self.length = min(length or bare.max_tokens, bare.max_tokens)
+        backbone = load_backbone(bare, self.folder, "document")
+        with torch.random.fork_rng():  # a run that is taken up again begins from the same weights
+            torch.manual_seed(seed)
+            self.network = ReaderNetwork(backbone, hidden, _DROPOUT).to(self.device)
+        self.trained = {name: each for name, each in self.network.named_parameters() if each.requires_grad}
+        self._base: Any = (fuse(self.network.backbone, torch.float32) if self.device == "cpu" else None) or self.network
+        self._tokeniser = Tokeniser(replace(bare, max_tokens=self.length), self.folder)
+        self._texts: dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]] = {}
+        self._instructions: dict[str, NDArray[np.float32]] = {}
+
+    def train(self, mode: bool = True) -> None:
+        """Turn dropout, which a reader always has in training, on or off."""
+        self.network.train(mode)
+        self.network.backbone.eval()
+
+    def tasks(self, examples: Examples) -> Mapping[str, NDArray[np.int64]]:
+        """Return the rows of each task, all of which can be learned, having looked at how the states are spread."""
+        some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
+        texts = list(dict.fromkeys(examples[int(at)].query[1] for at in some))
+        self._read(texts)
+        facts = torch.from_numpy(np.stack([self._texts[text][0] for text in texts])).float()
+        with torch.no_grad():
+            self.network.center.copy_(facts.mean(0))
+            self.network.scale.copy_(facts.std(0) + 1e-3)
+        return examples.tasks
+
+    def backward(self, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
+        """Add the gradients of one batch, all of one task; return its loss and how many texts it held."""
+        texts = sides(examples)
+        pairs = [pair for pair, _ in texts]
+        vectors, answers, weights, base = self._answered(pairs)
+        kind = examples[0].kind
+        if kind == "keep":
+            loss = settings.keep_weight * (_KEPT * (1 - (vectors * base).sum(1)).mean() + _QUIET * weights.mean())
+        else:
+            loss = objective(examples, vectors, None, settings)
+            if kind == "labels":
+                loss = loss + _ALONE * objective(examples, answers, None, settings)
+            elif all(each.positive[0] for each in examples):  # both sides under instructions: retrieval
+                held = _HELD * (1 - (vectors * base).sum(1)).mean() + _BARELY * weights.mean()
+                loss = loss + settings.keep_weight * held
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach()), len(texts)
+
+    def __call__(self, pairs: Sequence[Pair], role: Role) -> Tensor:
+        """Return unit rows (n, d), float32; where an instruction is empty, the base model's."""
+        return self._answered(pairs)[0]
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Have vectors without dropout, of texts cut where the profile says: as they are to be saved."""
+        before = self._tokeniser, self._texts
+        self._tokeniser, self._texts = Tokeniser(self.profile.part(instructed=False), self.folder), {}
+        self.train(mode=False)
+        try:
+            yield
+        finally:
+            self._tokeniser, self._texts = before
+
+    def _answered(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return vectors (n, d), answers (n, d), the answers' weights (n,) and the base's vectors (n, d)."""
+        network = self.network
+        texts = list(dict.fromkeys(text for _, text in pairs))
+        said = list(dict.fromkeys(said for said, _ in pairs))
+        self._read(texts)
+        self._listen(said)
+        places, numbers = ({each: at for at, each in enumerate(some)} for some in (texts, said))
+        rows = torch.tensor([places[text] for _, text in pairs], device=self.device)
+        which = torch.tensor([numbers[each] for each, _ in pairs], device=self.device)
+        base = torch.from_numpy(np.stack([self._texts[text][1] for text in texts])).to(self.device)
+        facts = torch.from_numpy(np.stack([self._texts[text][0] for text in texts])).to(self.device).float()
+        heard = torch.from_numpy(np.stack([self._instructions[each] for each in said])).to(self.device)
+        asked = network.ask(heard)
+        silent = torch.tensor([bool(each) for each in said], device=self.device)
+        asked = Asked(asked.open[which], asked.shift[which], (asked.weight * silent)[which])
+        units = network.units(Read(network.standard(facts, base), base))[rows]
+        answers = network.answers(units, asked)
+        return joined(base[rows], asked.weight, answers), answers, asked.weight, base[rows]
+
+    def _read(self, texts: Sequence[str]) -> None:
+        new = [text for text in texts if text not in self._texts]
+        for some, states, used in self._states(new):
+            facts, base = self.network.facts(states, used)
+            for text, row, vector in zip(some, facts.cpu().numpy(), base.cpu().numpy(), strict=True):
+                self._texts[text] = row.astype(np.float16), vector
+
+    def _listen(self, instructions: Sequence[str]) -> None:
+        new = [each for each in instructions if each not in self._instructions]
+        for some, states, used in self._states(new):
+            for each, row in zip(some, self.network.heard(states, used).cpu().numpy(), strict=True):
+                self._instructions[each] = row
+
+    def _states(self, texts: Sequence[str]) -> Iterator[tuple[list[str], list[Tensor], Tensor]]:
+        """Yield texts of like length with the base's states of them and their attention masks."""
+        tokens = self._tokeniser.tokenise([("", text) for text in texts], "document")
+        order = sorted(range(len(texts)), key=lambda at: -len(tokens[at].ids))
+        with torch.no_grad():
+            while order:
+                count = max(1, _SLICE // len(tokens[order[0]].ids))
+                some, order = order[:count], order[count:]
+                ids, used = (
+                    torch.from_numpy(each).to(self.device)
+                    for each in padded([tokens[at] for at in some], self._tokeniser.pad_id)
+                )
+                yield [texts[at] for at in some], self._base.through(ids, used), used

@@ -1,0 +1,119 @@
+"""Labels that are merged, chosen and counted, aspects that words tell, and wordings made for what is to be kept."""
+
+import json
+
+import pytest
+
+from instructsearch import embed
+from instructsearch.errors import ReadError
+from instructsearch.train.data import recipe as recipes
+from instructsearch.train.data.build import Builder
+from instructsearch.train.data.recipe import Keep, Labels, Mentions, Recipe
+from instructsearch.train.data.wording import Aspect
+
+ROWS = [
+    *({"text": f"A went to Paris in {year}", "label": "joy", "task": "task1_a"} for year in range(14)),
+    *({"text": f"B saw the Rhine at Bonn in {year}", "label": "love", "task": "task1_b"} for year in range(14)),
+    *({"text": f"a train from Bonn to Paris, number {year}", "label": "fear", "task": "task2"} for year in range(7)),
+    {"text": "nobody knows", "label": "rare", "task": "task1_a"},
+]
+ASPECT = Aspect(("country",), questions=("Which country?",))
+MOOD = Labels("mood", ("rows.jsonl",), Aspect(("mood",)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    base = tmp_path_factory.mktemp("data")
+    (base / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return base
+
+
+def built(folder, **sources):
+    return list(Builder(Recipe(**sources), folder, embed.load("hash").encode, lambda task, count: None).examples())
+
+
+def labels_of(examples, task):
+    return {side[1]: label for each in examples if each.task == task
+            for side, label in zip((each.query, each.positive, each.negative), each.labels, strict=True)}  # fmt: skip
+
+
+def changed(**facts):
+    return Labels(MOOD.name, MOOD.files, MOOD.aspect, **facts)
+
+
+def test_labels_are_merged_and_those_merged_into_nothing_left_out(folder):
+    found = labels_of(
+        built(folder, labels=(changed(merge={"joy": "good", "love": "good", "rare": ""}),)), "labels/mood"
+    )
+    assert set(found.values()) == {"good", "fear"} and "nobody knows" not in found
+
+
+def test_only_the_rows_that_begin_so_count(folder):
+    found = labels_of(built(folder, labels=(changed(only={"task": "task1"}),)), "labels/mood")
+    assert {"joy", "love"} <= set(found.values()) and "fear" not in found.values()
+
+
+def test_a_label_of_too_few_texts_is_left_out(folder):
+    found = labels_of(built(folder, labels=(changed(fewest=7),)), "labels/mood")
+    assert set(found.values()) == {"joy", "love", "fear"}
+
+
+def test_a_text_that_names_one_member_is_labelled_with_it_and_one_that_names_two_with_none(folder):
+    members = {"France": "paris lyon", "Germany": "bonn rhine", "Spain": "madrid"}
+    examples = built(folder, labels=(MOOD,), mentions=(Mentions("country", ASPECT, members),))
+    found = labels_of(examples, "mentions/country")
+    assert {text.split()[3] if "Paris" in text else "Rhine": label for text, label in found.items()} == {
+        "Paris": "France",
+        "Rhine": "Germany",
+    }
+    assert not any(text.startswith("a train") for text in found)
+    names = {each.positive[1] for each in examples if each.task == "names/mention-country"}
+    assert names == {"France", "Germany"}
+    assert any("country" in each.query[0].lower() for each in examples if each.task == "mentions/country")
+
+
+def test_what_is_kept_is_asked_in_given_words_and_in_words_made_from_an_aspect(folder):
+    keep = Keep("topic", ("what it is about",), aspect=Aspect(("subject",)))
+    said = [each.query[0] for each in built(folder, labels=(MOOD,), keep=(keep,))]
+    said = [each for each in said if "mood" not in each.lower()]
+    assert "what it is about" in said and any("subject" in each.lower() for each in said)
+
+
+RECIPE = """
+[[labels]]
+name = "mood"
+files = ["rows.jsonl"]
+nouns = ["mood"]
+only = { task = "task1" }
+fewest = 3
+[labels.merge]
+joy = "good"
+
+[[mentions]]
+name = "country"
+nouns = ["country"]
+[mentions.members]
+France = "paris"
+
+[[keep]]
+name = "topic"
+wordings = ["topic"]
+nouns = ["subject"]
+"""
+
+
+def test_a_recipe_says_all_of_it(tmp_path):
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    made = recipes.read(tmp_path / "recipe.toml")
+    assert made.labels[0].merge == {"joy": "good"} and made.labels[0].only == {"task": "task1"}
+    assert made.mentions[0].members == {"France": "paris"} and made.mentions[0].aspect.nouns == ("country",)
+    assert made.keep[0].wordings == ("topic",) and made.keep[0].aspect == Aspect(("subject",), wordings=("topic",))
+
+
+@pytest.mark.parametrize(
+    "change", [('nouns = ["country"]', ""), ("France =", "France = 3 #"), ("[mentions.members]", "")]
+)
+def test_a_recipe_that_lacks_something_is_refused(tmp_path, change):
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace(*change))
+    with pytest.raises(ReadError):
+        recipes.read(tmp_path / "recipe.toml")
