@@ -182,7 +182,7 @@ def test_what_is_built_in_names_no_model_of_a_strangers_choice(folder):
 def test_a_name_that_is_nearly_right_gets_a_hint():
     with pytest.raises(ModelNotFound, match=r"no reranker called 'qwen3-reranker'; did you mean qwen3-reranker-"):
         rerank.find("qwen3-reranker")
-    with pytest.raises(ModelNotFound, match="known: late, overlap, "):
+    with pytest.raises(ModelNotFound, match="known: ltr, late, overlap, "):
         rerank.find("zzz")
 
 
