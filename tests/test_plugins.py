@@ -86,9 +86,11 @@ def test_what_is_built_in_cannot_be_taken_over_by_a_package(installed):
 def test_an_unknown_name_is_refused_with_the_nearest_or_all_that_are_known(installed):
     with pytest.raises(UnknownPlugin, match="no embedder called 'hahs'; did you mean 'hash'"):
         plugins.load("embedders", "hahs")
-    with pytest.raises(UnknownPlugin, match="no reranker called 'x'; known: causal, cross, late, overlap, seq2seq"):
+    with pytest.raises(
+        UnknownPlugin, match="no reranker called 'x'; known: causal, cross, late, ltr, overlap, seq2seq"
+    ):
         plugins.load("rerankers", "x")
-    with pytest.raises(UnknownPlugin, match="known: answer, encoder, hash"):
+    with pytest.raises(UnknownPlugin, match="known: answer, encoder, hash, reader"):
         plugins.load("embedders", "zzzz")
 
 

@@ -244,9 +244,9 @@ class Answerer:
             return hits, None
         with trace.measured(RERANK):
             views = [state.view(row.name) for row in rows]
-            asked = [vectors[(row.name, instruction_of(query, row), query.text)] for row in rows]
+            embedded = [vectors[(row.name, instruction_of(query, row), query.text)] for row in rows]
             instructed = any(self._models.of(row, queries=True).profile.heeds("query") for row in rows)
-            return hits, gathered(found[:DEPTH], views, asked, instructed)
+            return hits, gathered(found[:DEPTH], views, embedded, instructed)
 
 
 def _read(query: Query, snapshot: Snapshot, state: State, trace: Trace) -> Reading:

@@ -240,8 +240,9 @@ class _Rerankers(Loaded):
     def of(self, name: str) -> tuple[RerankProfile, Reranker]:
         """Return a reranker and its profile. Errors as for `rerank.load`."""
         profile, reranker = super().of(name)
-        listing = isinstance(reranker, ListReranker)
-        made = ListInTurn(reranker, self._sharing) if listing else InTurn(reranker, self._sharing)
+        made = InTurn(reranker, self._sharing)
+        if isinstance(reranker, ListReranker):
+            made = ListInTurn(reranker, self._sharing)
         return profile, self._in_turn.setdefault(id(reranker), made)
 
 

@@ -50,7 +50,8 @@ class Task:
         scores[self._absent] = -np.inf
         order = np.argsort(-scores, 1, kind="stable")[:, :DEPTH]
         gain = np.take_along_axis(self._grades, order, 1) @ self._discount[: order.shape[1]]
-        return np.divide(gain, self._ideal, out=np.zeros_like(gain), where=self._ideal > 0)
+        result: Floats = np.divide(gain, self._ideal, out=np.zeros_like(gain), where=self._ideal > 0)
+        return result
 
 
 def fit(tasks: Sequence[Task], start: Floats, *, penalty: float = 0.0) -> Floats:
