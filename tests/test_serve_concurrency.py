@@ -94,6 +94,7 @@ def test_concurrent_queries_share_scans(tmp_path, slow, monkeypatch):
 
     def counted(queries, *rest, **more):
         scans.append(len(queries))
+        time.sleep(0.05)  # so that the next ones meet, on a busy machine too
         return scan(queries, *rest, **more)
 
     monkeypatch.setattr(vectors, "scan", counted)
