@@ -3,7 +3,6 @@
 Knows precision and devices, and when one reading serves several instructions; what surrounds the network is Reading's.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -22,7 +21,6 @@ from instructsearch.embed.reader_network import Asked, Read, ReaderNetwork, join
 from instructsearch.embed.tokens import Tokens
 from instructsearch.embed.weights import locate
 
-log = logging.getLogger("instructsearch.embed")
 _REMEMBERED = 4096  # instructions whose states are kept
 
 
