@@ -141,7 +141,9 @@ def test_minilm_says_truthfully_that_it_takes_no_instruction():
     assert minilm.sha256.startswith("53aa51172d14")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("minilmm", "did you mean minilm"), ("nonesuch", "known: minilm, hash")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("minilmm", "did you mean minilm"), ("nonesuch", "known: minilm, instruct-minilm")]
+)
 def test_an_unknown_name_is_answered_with_what_there_is(name, hint):
     with pytest.raises(ModelNotFound, match=hint):
         embed.find(name)

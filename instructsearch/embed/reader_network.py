@@ -19,6 +19,7 @@ from instructsearch.errors import BadProfile
 HEARD = 512  # width of what is understood of an instruction
 _FURTHEST = 5.0  # standard deviations from the mean at which a state's share is cut
 _MOST = 3.0  # how much an answer can weigh beside the text: without a bound, training texts are learned by heart
+_HUSHED = 0.6  # dropout of instructions beside that of texts: one sentence tells less, and has less to lose
 _BEFORE_TRAINING = -1.0  # of that bound, as the logit of a share
 
 
@@ -72,6 +73,7 @@ class ReaderNetwork(nn.Module):
         self.weight = nn.Linear(HEARD, 1)
         self.answer = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
+        self.hushed = nn.Dropout(_HUSHED * dropout)
         nn.init.normal_(self.open.weight, std=0.05)
         for each in (self.shift, self.weight):
             nn.init.zeros_(each.weight)
@@ -115,7 +117,7 @@ class ReaderNetwork(nn.Module):
 
     def ask(self, heard: Tensor) -> Asked:
         """Return instructions as they are understood, from what was heard of them (rows, h)."""
-        understood = self.dropout(functional.gelu(self.hear(self.dropout(heard))))
+        understood = self.hushed(functional.gelu(self.hear(self.hushed(heard))))
         weight = _MOST * torch.sigmoid(self.weight(understood)).squeeze(1)
         return Asked(2 * torch.sigmoid(self.open(understood)), self.shift(understood), weight)
 

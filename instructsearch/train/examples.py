@@ -67,7 +67,8 @@ class Examples(Sequence[Example]):
     """The rows of a file, read when asked for.
 
     `tasks` maps each task to the numbers of its rows, `kinds` to its kind, `instructions` to all that its texts stand
-    under. `answering` are the tasks whose positives all stand without one: each is the answer to what its query's asks.
+    under, `labels` to its labels. `answering` are the tasks whose positives all stand without an instruction: each is
+    the answer to what its query's asks.
 
     Raises:
         ReadError: a row is not of this form; the message names it.
@@ -77,6 +78,7 @@ class Examples(Sequence[Example]):
         self.path = path
         self.kinds: dict[str, Kind] = {}
         self.instructions: dict[str, set[str]] = {}
+        self.labels: dict[str, set[str]] = {}
         spans: list[tuple[int, int]] = []
         tasks: dict[str, list[int]] = {}
         other: set[str] = set()
@@ -89,6 +91,8 @@ class Examples(Sequence[Example]):
                 other.add(example.task)
             sides = (example.query, example.positive, *([example.negative] if example.negative else []))
             self.instructions.setdefault(example.task, set()).update(instruction for instruction, _ in sides)
+            if example.labels:
+                self.labels.setdefault(example.task, set()).update(example.labels)
             tasks.setdefault(example.task, []).append(len(spans))
             spans.append((row.offset, len(row.content)))
         if not spans:

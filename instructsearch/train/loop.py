@@ -102,9 +102,9 @@ def _train(
     save_seconds: float,
     stop_seconds: float,
 ) -> int:
+    batches = _batches(learner, examples, settings)
     weights = learner.trained
     optimiser = torch.optim.AdamW(weights.values(), lr=settings.rate, weight_decay=settings.decay)
-    batches = _batches(learner, examples, settings)
     facts = _facts(learner, examples, settings)
     step = done = kept = checkpoint.restore(folder, weights, optimiser, facts)
     _rewind(folder / LOG, step)

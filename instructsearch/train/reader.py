@@ -30,17 +30,26 @@ from instructsearch.train.examples import Example, Examples, Pair
 from instructsearch.train.settings import Settings
 
 _SLICE = 4096  # padded tokens that the base reads at once
-_DROPOUT = 0.3  # of facts and of what is understood of an instruction
+_DROPOUT = 0.5  # of facts and of what is understood of an instruction
 _SAMPLE = 4000  # examples whose texts tell how the base's states are spread
 _ALONE = 0.5  # the answers' own loss beside the vectors', so that they cannot lean on the base
+_NAMED = (
+    0.5  # and that of finding each answer's label, which is learned several times as fast as which answers are alike
+)
+_SHARPNESS = 10.0  # of the cosines between answers and labels
 _KEPT = 4.0  # weight of staying at the base's vector
 _QUIET = 0.3  # and of the answer's weight being nothing there
 _BARELY = 0.1  # the same for retrieval, where an answer may add to what the base has
 _HELD = 2.0
 
+Known = dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]]  # facts and the base's vector, by text
+
 
 class ReaderLearner:
     """A reader whose every weight is trained; its states take some 10 kB of memory for each distinct text.
+
+    `known` is what the base has read, by text: given to a second learner of the same base and length, it spares it the
+    reading.
 
     Raises:
         BadProfile: the profile is of another kind.
@@ -51,7 +60,14 @@ class ReaderLearner:
     rank = 0
 
     def __init__(
-        self, profile: Profile, *, hidden: int = 1024, length: int = 0, seed: int = 0, device: str = "auto"
+        self,
+        profile: Profile,
+        *,
+        hidden: int = 1024,
+        length: int = 0,
+        seed: int = 0,
+        device: str = "auto",
+        known: Known | None = None,
     ) -> None:
         if profile.kind != READER:
             raise BadProfile(f"{profile.name} is of kind {profile.kind!r}; here models of kind {READER!r} are trained")
@@ -64,23 +80,34 @@ class ReaderLearner:
         with torch.random.fork_rng():  # a run that is taken up again begins from the same weights
             torch.manual_seed(seed)
             self.network = ReaderNetwork(backbone, hidden, _DROPOUT).to(self.device)
-        self.trained = {name: each for name, each in self.network.named_parameters() if each.requires_grad}
+        self.trained: dict[str, Tensor] = {
+            name: each for name, each in self.network.named_parameters() if each.requires_grad
+        }
         self._base: Any = (fuse(self.network.backbone, torch.float32) if self.device == "cpu" else None) or self.network
         self._tokeniser = Tokeniser(replace(bare, max_tokens=self.length), self.folder)
-        self._texts: dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]] = {}
+        self._labels: dict[tuple[str, str], int] = {}
+        self.known: Known = {} if known is None else known
         self._instructions: dict[str, NDArray[np.float32]] = {}
 
     def train(self, mode: bool = True) -> None:
-        """Turn dropout, which a reader always has in training, on or off."""
+        """Turn dropout, of facts and of what is heard, on or off; the base is never trained."""
         self.network.train(mode)
         self.network.backbone.eval()
 
     def tasks(self, examples: Examples) -> Mapping[str, NDArray[np.int64]]:
-        """Return the rows of each task, all of which can be learned, having looked at how the states are spread."""
+        """Return the rows of each task, all of which can be learned, having looked at how the states are spread.
+
+        Each label of a task gets a vector of its own, trained beside the reader and not saved with it.
+        """
+        named = [(task, label) for task in sorted(examples.labels) for label in sorted(examples.labels[task])]
+        self._labels = {each: number for number, each in enumerate(named)}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.trained["labels"] = torch.randn(len(named), self.profile.dim, device=self.device).requires_grad_()
         some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
         texts = list(dict.fromkeys(examples[int(at)].query[1] for at in some))
         self._read(texts)
-        facts = torch.from_numpy(np.stack([self._texts[text][0] for text in texts])).float()
+        facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).float()
         with torch.no_grad():
             self.network.center.copy_(facts.mean(0))
             self.network.scale.copy_(facts.std(0) + 1e-3)
@@ -97,12 +124,26 @@ class ReaderLearner:
         else:
             loss = objective(examples, vectors, None, settings)
             if kind == "labels":
-                loss = loss + _ALONE * objective(examples, answers, None, settings)
+                loss = (
+                    loss
+                    + _ALONE * objective(examples, answers, None, settings)
+                    + _NAMED * self._named(examples, answers)
+                )
             elif all(each.positive[0] for each in examples):  # both sides under instructions: retrieval
                 held = _HELD * (1 - (vectors * base).sum(1)).mean() + _BARELY * weights.mean()
                 loss = loss + settings.keep_weight * held
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()), len(texts)
+
+    def _named(self, examples: Sequence[Example], answers: Tensor) -> Tensor:
+        """Return the cross-entropy of answers (n, d), in the order of `sides`, with their task's labels."""
+        task = examples[0].task
+        rows = [row for (other, _), row in self._labels.items() if other == task]
+        found = torch.nn.functional.normalize(self.trained["labels"][rows], dim=1)
+        sides_ = [[each.labels[side] for each in examples if side < 2 or each.negative] for side in range(3)]
+        wanted = [self._labels[task, label] - rows[0] for side in sides_ for label in side]
+        logits = _SHARPNESS * answers @ found.T
+        return torch.nn.functional.cross_entropy(logits, torch.tensor(wanted, device=self.device))
 
     def __call__(self, pairs: Sequence[Pair], role: Role) -> Tensor:
         """Return unit rows (n, d), float32; where an instruction is empty, the base model's."""
@@ -111,13 +152,13 @@ class ReaderLearner:
     @contextmanager
     def exactly(self) -> Iterator[None]:
         """Have vectors without dropout, of texts cut where the profile says: as they are to be saved."""
-        before = self._tokeniser, self._texts
-        self._tokeniser, self._texts = Tokeniser(self.profile.part(instructed=False), self.folder), {}
+        before = self._tokeniser, self.known
+        self._tokeniser, self.known = Tokeniser(self.profile.part(instructed=False), self.folder), {}
         self.train(mode=False)
         try:
             yield
         finally:
-            self._tokeniser, self._texts = before
+            self._tokeniser, self.known = before
 
     def _answered(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return vectors (n, d), answers (n, d), the answers' weights (n,) and the base's vectors (n, d)."""
@@ -129,8 +170,8 @@ class ReaderLearner:
         places, numbers = ({each: at for at, each in enumerate(some)} for some in (texts, said))
         rows = torch.tensor([places[text] for _, text in pairs], device=self.device)
         which = torch.tensor([numbers[each] for each, _ in pairs], device=self.device)
-        base = torch.from_numpy(np.stack([self._texts[text][1] for text in texts])).to(self.device)
-        facts = torch.from_numpy(np.stack([self._texts[text][0] for text in texts])).to(self.device).float()
+        base = torch.from_numpy(np.stack([self.known[text][1] for text in texts])).to(self.device)
+        facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).to(self.device).float()
         heard = torch.from_numpy(np.stack([self._instructions[each] for each in said])).to(self.device)
         asked = network.ask(heard)
         silent = torch.tensor([bool(each) for each in said], device=self.device)
@@ -140,11 +181,11 @@ class ReaderLearner:
         return joined(base[rows], asked.weight, answers), answers, asked.weight, base[rows]
 
     def _read(self, texts: Sequence[str]) -> None:
-        new = [text for text in texts if text not in self._texts]
+        new = [text for text in texts if text not in self.known]
         for some, states, used in self._states(new):
             facts, base = self.network.facts(states, used)
             for text, row, vector in zip(some, facts.cpu().numpy(), base.cpu().numpy(), strict=True):
-                self._texts[text] = row.astype(np.float16), vector
+                self.known[text] = row.astype(np.float16), vector
 
     def _listen(self, instructions: Sequence[str]) -> None:
         new = [each for each in instructions if each not in self._instructions]

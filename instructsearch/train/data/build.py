@@ -132,6 +132,7 @@ class Builder:
             told = [(text, label) for text in dict.fromkeys(self._pool) if (label := trait.rule(text)) is not None]
             texts = self._balanced(told, most)
             labels = [trait.rule(text) or "" for text in texts]
+            texts = [trait.shown(text, number) for number, text in enumerate(texts)]
             examples = self._labelled(f"traits/{trait.name}", trait.aspect, texts, labels)
             yield from self._counted(f"traits/{trait.name}", examples)
             yield from self._named(f"names/trait-{trait.name}", trait.aspect, texts, labels)

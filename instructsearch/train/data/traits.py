@@ -19,6 +19,25 @@ _THIRD = frozenset("he she him her his hers they them their theirs himself herse
 _NEGATIONS = frozenset("no not never none nobody nothing nowhere neither cannot without".split())
 _ASKS = ("who", "what", "when", "where", "why", "how", "which")
 _YES_NO = frozenset("is are was were do does did can could will would should has have am may".split())
+_ORDERS = frozenset(
+    "add answer ask be bring build buy call change check choose click close come compare consider contact create"
+    " decide describe do don't draw eat explain fill find follow forget get give go help imagine join keep leave let"
+    " let's list listen look make mark move name note open pay pick play please press put read remember remove repeat"
+    " reply save say see select send set share show sing start stay stop take talk tell think translate try turn use"
+    " visit vote wait watch write".split()
+)
+_WANTED = {
+    "a person": "actor actress artist author character coach composer director he king man painter person player poet"
+    " president queen scientist singer woman writer",
+    "a place": "area beach city continent country county desert island lake mountain ocean place planet region river"
+    " room sea state street town village",
+    "a time": "age century date day decade era hour month period season time year",
+    "a work": "album book film movie novel opera painting play poem show song story",
+    "a group": "army band club company government group nation organization party people team tribe university",
+    "a thing": "animal device disease element gas material metal object organ part plant substance thing tool vehicle",
+    "a number": "amount distance height length number percentage price speed temperature weight",
+}
+_KINDS = {noun: kind for kind, nouns in _WANTED.items() for noun in nouns.split()}
 _INFORMAL = frozenset(
     "lol omg gonna wanna gotta yeah ya u ur im dont cant pls thx btw idk lmao wtf hey ok okay".split()
 )
@@ -26,11 +45,19 @@ _INFORMAL = frozenset(
 
 @dataclass(frozen=True)
 class Trait:
-    """An aspect, the rule that tells a text's label, and what the answer is called."""
+    """An aspect, the rule that tells a text's label, and what the answer is called.
+
+    Where an aspect is `bare`, it can be told without capitals and the mark at the end, and half the texts are without.
+    """
 
     name: str
     aspect: Aspect
     rule: Callable[[str], str | None]
+    bare: bool = False
+
+    def shown(self, text: str, number: int) -> str:
+        """Return the text as the model is to see it, the `number`-th of this trait."""
+        return text.lower().rstrip(" .!?") if self.bare and number % 2 else text
 
 
 def _words(text: str) -> list[str]:
@@ -47,7 +74,16 @@ def _length(text: str) -> str | None:
 
 def _form(text: str) -> str | None:
     end = text.rstrip(" \"'”’)")[-1:]
-    return {"?": "a question", "!": "an exclamation", ".": "a statement"}.get(end)
+    if end == "?":
+        return "a question"
+    words = _words(text)
+    if not words:
+        return None
+    if words[0] in _ORDERS:
+        return "an order"
+    if end in ("!", "."):
+        return "an exclamation" if end == "!" else "a statement"
+    return "a question" if words[0] in _ASKS or words[0] in _YES_NO else None
 
 
 def _person(text: str) -> str | None:
@@ -92,14 +128,22 @@ def _negation(text: str) -> str | None:
     return "negated" if any(word in _NEGATIONS or word.endswith("n't") for word in words) else "affirmed"
 
 
-def _question_word(text: str) -> str | None:
-    if not text.rstrip().endswith("?"):
-        return None
+def _answer_wanted(text: str) -> str | None:
     words = _words(text)
-    for ask in _ASKS:
-        if words and words[0] == ask:
-            return {"who": "a person", "when": "a time", "where": "a place", "why": "a reason"}.get(ask, ask)
-    return "yes or no" if words and words[0] in _YES_NO else None
+    if len(words) < 3 or not (text.rstrip().endswith("?") or words[0] in _ASKS):
+        return None
+    for at, word in enumerate(words[:-1]):
+        if word in ("who", "whom", "whose"):
+            return "a person"
+        if word in ("where", "when", "why"):
+            return {"where": "a place", "when": "a time", "why": "a reason"}[word]
+        if word == "how":
+            return "a number" if words[at + 1] in ("many", "much", "long", "far", "old", "tall") else "a way"
+        if word in ("which", "what"):
+            # the noun it stands with: "which small town", "what is the name of the river"
+            kinds = [_KINDS[noun] for noun in words[at + 1 : at + 6] if noun in _KINDS]
+            return kinds[0] if kinds else None
+    return "yes or no" if words[0] in _YES_NO else None
 
 
 def _style(text: str) -> str | None:
@@ -138,10 +182,25 @@ TRAITS = (
     Trait(
         "form",
         Aspect(
-            ("sentence type", "kind of sentence", "grammatical form", "speech act"),
-            questions=("Is it a question, a statement or an exclamation?", "Does the text ask something?"),
+            (
+                "sentence type",
+                "kind of sentence",
+                "grammatical form",
+                "speech act",
+                "mood of the verb",
+                "sentence form",
+            ),
+            ("text", "sentence", "message", "utterance", "request", "remark"),
+            questions=(
+                "Is it a question, a statement or an exclamation?",
+                "Does the text ask something?",
+                "Is this asked, told or demanded?",
+                "Is it an imperative or an interrogative?",
+            ),
+            wordings=("Tell what is asked from what is ordered or stated", "Interrogative, imperative or declarative:"),
         ),
         _form,
+        bare=True,
     ),
     Trait(
         "person",
@@ -156,6 +215,7 @@ TRAITS = (
         Aspect(
             ("tense", "time it speaks of", "grammatical tense", "temporal orientation"),
             questions=("Is it about the past, the present or the future?", "When does it happen?"),
+            wordings=("Keep what has been apart from what is and what will be",),
         ),
         _tense,
     ),
@@ -186,17 +246,24 @@ TRAITS = (
     Trait(
         "asked",
         Aspect(
-            ("expected type of answer", "question type", "kind of answer wanted"),
-            ("question",),
-            questions=("What kind of answer is wanted?", "Does it ask for a person, a place, a time or a reason?"),
+            ("expected type of answer", "question type", "kind of answer wanted", "entity asked for", "sort of reply"),
+            ("question", "query", "text"),
+            questions=(
+                "What kind of answer is wanted?",
+                "Does it ask for a person, a place, a time or a reason?",
+                "What would one reply with: a name, a number, yes or no?",
+            ),
+            wordings=("Questions that are answered by the same kind of thing belong together",),
         ),
-        _question_word,
+        _answer_wanted,
+        bare=True,
     ),
     Trait(
         "style",
         Aspect(
-            ("style", "formality", "register", "tone of writing"),
-            questions=("Is the language formal or informal?", "How casual is the writing?"),
+            ("style", "formality", "register", "tone of writing", "manner of expression"),
+            questions=("Is the language formal or informal?", "How casual is the writing?", "Is this slang or prose?"),
+            wordings=("Texts written in the same manner, whatever they are about",),
         ),
         _style,
     ),
