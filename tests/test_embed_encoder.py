@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import break_weights, tiny_bert
 
 from instructsearch import embed
-from instructsearch.embed import backbone, pooled
+from instructsearch.embed import backbone, slabs
 from instructsearch.embed import encoder as encoder_module
 from instructsearch.embed.encoder import Encoder
 from instructsearch.errors import BadIndex, BadProfile, BadVector, ModelDamaged, TooLong
@@ -150,7 +150,7 @@ def test_progress_counts_every_text_once(tiny):
 
 
 def test_texts_are_tokenised_while_those_before_them_are_embedded(tiny, monkeypatch):
-    monkeypatch.setattr(pooled, "_SLAB", 3)
+    monkeypatch.setattr(slabs, "_SLAB", 3)
     encoder = Encoder(tiny, device="cpu", precision="float32")
     texts = [f"{word} cat {'the ' * count}" for word in ("red", "blue") for count in range(8)]
     begun = [threading.Event() for _ in range(6)]
@@ -179,7 +179,7 @@ def test_texts_are_tokenised_while_those_before_them_are_embedded(tiny, monkeypa
 
 
 def test_an_instruction_without_room_is_refused_before_any_text_is_embedded(tiny, monkeypatch):
-    monkeypatch.setattr(pooled, "_SLAB", 1)
+    monkeypatch.setattr(slabs, "_SLAB", 1)
     encoder = Encoder(replace(tiny, document_template="{instruction} {text}"), device="cpu")
     told = []
     with pytest.raises(TooLong):
@@ -202,7 +202,7 @@ def test_batches_that_are_read_back_later_give_the_same_vectors(tiny, monkeypatc
 
 
 def test_memory_holds_the_tokens_of_two_slabs_however_many_texts_there_are(tiny, monkeypatch):
-    monkeypatch.setattr(pooled, "_SLAB", 4)
+    monkeypatch.setattr(slabs, "_SLAB", 4)
     encoder = Encoder(tiny, device="cpu", precision="float32")
     alive = weakref.WeakSet()
     most = []

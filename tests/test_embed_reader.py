@@ -13,7 +13,7 @@ from tiny_models import tiny_bert
 from tiny_reader import HIDDEN, named, tiny_reader
 
 from instructsearch import embed
-from instructsearch.embed import onnx, reader_file
+from instructsearch.embed import onnx, reader_file, slabs
 from instructsearch.embed.backbone import load_backbone
 from instructsearch.embed.reader import LONGEST_INSTRUCTION
 from instructsearch.embed.reader_encoder import ReaderEncoder
@@ -93,6 +93,12 @@ def test_texts_under_many_instructions_are_as_one_by_one(model, role):
     together = model.encode(TEXTS, SAID, role)
     for row, text, said in zip(together, TEXTS, SAID, strict=True):
         close(row, model.encode([text], said, role)[0])
+
+
+def test_texts_of_many_slabs_are_as_one_by_one(model, monkeypatch):
+    whole = model.encode(TEXTS, SAID, "document")
+    monkeypatch.setattr(slabs, "_SLAB", 2)
+    close(model.encode(TEXTS, SAID, "document"), whole)
 
 
 def test_one_reading_answers_all_instructions_and_each_text_is_read_once(profile, monkeypatch):

@@ -5,7 +5,6 @@ Knows tokens and arrays; nothing of the network that turns a batch into vectors,
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from tokenizers import Tokenizer
 from instructsearch.embed.batches import Batch, pad, plan
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray, pair, unit, warn_ignored
+from instructsearch.embed.slabs import ahead
 from instructsearch.embed.tokens import Tokeniser, Tokens
 from instructsearch.records import Role
 
 log = logging.getLogger("instructsearch.embed")
-_SLAB = 256  # texts that are tokenised at once, while those before them are embedded
 
 
 class Pooled:
@@ -82,9 +81,8 @@ class Pooled:
             self.room(instruction, role)  # refused before any work is done
         # By characters, of which more make more tokens: a slab's texts are alike, and the longest come first.
         unique = sorted(places, key=lambda each: (-len(each[0]) - len(each[1]), each))
-        slabs = [unique[start : start + _SLAB] for start in range(0, len(unique), _SLAB)]
         cut = total = 0
-        for slab, tokens in _ahead(lambda slab: self._tokeniser.tokenise(slab, role), slabs):
+        for slab, tokens in ahead(lambda slab: self._tokeniser.tokenise(slab, role), unique):
             cut += sum(len(places[each]) for each, row in zip(slab, tokens, strict=True) if row.cut)
             lengths = [len(row.ids) for row in tokens]
             total = total or sum(lengths) * len(unique) // len(slab)
@@ -115,19 +113,3 @@ class Pooled:
     ) -> Iterable[tuple[NDArray[np.intp], FloatArray]]:
         """Yield each batch's rows and their pooled vectors; `tokens` is about how many the call has in all."""
         raise NotImplementedError
-
-
-def _ahead(
-    tokenise: Callable[[list[tuple[str, str]]], list[Tokens]], slabs: Sequence[list[tuple[str, str]]]
-) -> Iterator[tuple[list[tuple[str, str]], list[Tokens]]]:
-    """Yield each slab with its tokens, those of the next one being made meanwhile."""
-    if len(slabs) == 1:  # no thread for a query
-        yield slabs[0], tokenise(slabs[0])
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as pool:
-        coming = pool.submit(tokenise, slabs[0])
-        for slab, after in zip(slabs, (*slabs[1:], None), strict=True):
-            tokens = coming.result()
-            if after is not None:
-                coming = pool.submit(tokenise, after)
-            yield slab, tokens

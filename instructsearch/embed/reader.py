@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from instructsearch.embed.batches import Batch, pad, plan
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray, log, pair, unit
+from instructsearch.embed.slabs import ahead
 from instructsearch.embed.tokens import Tokeniser, Tokens
 from instructsearch.errors import TooLong
 from instructsearch.records import Role
@@ -116,24 +117,28 @@ class Reading:
             asked.setdefault(text, []).append(said)
         said_first = {said: at for at, said in enumerate(dict.fromkeys(said for said, _ in pairs))}
         instructions = [self._instruction(said) for said in said_first]
-        texts = list(asked)
-        tokens = self._texts.tokenise([("", text) for text in texts], role)
-        if cut := sum(len(asked[text]) for text, row in zip(texts, tokens, strict=True) if row.cut):
+        cut = total = 0
+        # By characters, of which more make more tokens: a slab's texts are alike, and the longest come first.
+        ordered = sorted(asked, key=lambda text: (-len(text), text))
+        for texts, tokens in ahead(lambda some: self._texts.tokenise([("", text) for text in some], role), ordered):
+            cut += sum(len(asked[text]) for text, row in zip(texts, tokens, strict=True) if row.cut)
+            lengths = [len(row.ids) for row in tokens]
+            total = total or sum(lengths) * len(asked) // len(texts)
+            bulk = role == "document" or total >= self.bulk
+            for rows in plan(lengths, texts, self.budget):
+                batch = pad(rows, tokens, self._texts.weights, self._texts.pad_id)
+                wanted = [(at, said) for at, row in enumerate(rows) for said in asked[texts[row]]]
+                here = sorted({said_first[said] for _, said in wanted})
+                number = {place: at for at, place in enumerate(here)}
+                places = np.array([(at, number[said_first[said]]) for at, said in wanted], np.intp)
+                found = self._answered(batch, [instructions[place] for place in here], places, bulk=bulk)
+                for (at, said), vector in zip(wanted, unit(found[:, : self.dim], self.profile.name), strict=True):
+                    yield said, texts[rows[at]], vector
+        if cut:
             log.warning(
                 "%d of %d texts are longer than the window of %s (%d tokens) and were cut",
                 *(cut, len(pairs), self.profile.name, self.profile.max_tokens),
             )
-        lengths = [len(row.ids) for row in tokens]
-        bulk = role == "document" or sum(lengths) >= self.bulk
-        for rows in plan(lengths, texts, self.budget):
-            batch = pad(rows, tokens, self._texts.weights, self._texts.pad_id)
-            wanted = [(at, said) for at, row in enumerate(rows) for said in asked[texts[row]]]
-            here = sorted({said_first[said] for _, said in wanted})
-            number = {place: at for at, place in enumerate(here)}
-            places = np.array([(at, number[said_first[said]]) for at, said in wanted], np.intp)
-            found = self._answered(batch, [instructions[place] for place in here], places, bulk=bulk)
-            for (at, said), vector in zip(wanted, unit(found[:, : self.dim], self.profile.name), strict=True):
-                yield said, texts[rows[at]], vector
 
     def _instruction(self, text: str) -> Tokens:
         with self._lock:
