@@ -155,11 +155,11 @@ def test_texts_are_tokenised_while_those_before_them_are_embedded(tiny, monkeypa
     texts = [f"{word} cat {'the ' * count}" for word in ("red", "blue") for count in range(8)]
     begun = [threading.Event() for _ in range(6)]
     tokenise, compute = encoder._tokeniser.tokenise, Encoder._vectors_of
-    slabs = []
+    threads = []
 
     def told(slab, role):
-        begun[len(slabs)].set()
-        slabs.append(threading.current_thread())
+        begun[len(threads)].set()
+        threads.append(threading.current_thread())
         return tokenise(slab, role)
 
     def waiting(self, network, batches):
@@ -173,7 +173,7 @@ def test_texts_are_tokenised_while_those_before_them_are_embedded(tiny, monkeypa
     monkeypatch.setattr(Encoder, "_vectors_of", waiting)
     overlapped = encoder.encode(texts)
     assert len(computed) == 6
-    assert threading.current_thread() not in slabs
+    assert threading.current_thread() not in threads
     monkeypatch.undo()
     np.testing.assert_allclose(overlapped, encoder.encode(texts), atol=1e-6)
 
