@@ -162,12 +162,21 @@ class Browser:
         self.mouse("mouseReleased", *points[-1], button="left", clickCount=1)
         self.settle()
 
-    def drop(self, files, x, y, *, let_go=True):
-        """Drag files of this machine over a place, and let them go there."""
+    def carry(self, files, *points, first="dragEnter", end=None):
+        """Drag files of this machine over places; those outside of the window are where the drag leaves it.
+
+        `first` is `dragOver` where they are being dragged already; `end` is `drop` to let them go at the last, and
+        `dragCancel` to end the drag without the page being told.
+        """
         data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", *(["drop"] if let_go else ["dragCancel"])):
+        steps = [("dragOver" if number else first, *point) for number, point in enumerate(points)]
+        for kind, x, y in [*steps, *([(end, *points[-1])] if end else [])]:
             self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
         self.settle()
+
+    def drop(self, files, x, y):
+        """Drag files of this machine over a place, and let them go there."""
+        self.carry(files, (x, y), (x, y), end="drop")
 
     def touch(self, *frames):
         """Touch with one finger for each point of a frame, move through the frames, and let go."""

@@ -9,6 +9,7 @@ import served
 from page import Page
 
 pytestmark = pages.marks
+OUTSIDE = (-5, -5)
 
 
 # --- the reader
@@ -87,7 +88,8 @@ def files(tmp_path):
 def test_files_that_are_dropped_are_added_and_found(page, files):
     page.client.collection("dropped")
     page.open("#c=dropped")
-    page.browser.drop(files, 600, 600, let_go=False)
+    page.browser.carry(files, (600, 600), (600, 500), OUTSIDE)
+    assert not page.has(".job")
     page.browser.drop(files, 600, 600)
     page.appears(".job.wrong")
     assert page.text(".job .line") == "2 added, 1 not read"
@@ -103,12 +105,33 @@ def test_files_that_are_dropped_are_added_and_found(page, files):
 
 def test_a_place_to_drop_shows_while_files_are_dragged_over_the_page(page, files):
     page.open("#c=tickets")
-    data = {"items": [], "files": [str(files[0])], "dragOperationsMask": 1}
-    page.browser.send("Input.dispatchDragEvent", type="dragEnter", x=500, y=500, data=data)
+    over = [(500, 500), (600, 10), (300, 300), (2, 890)]
+    page.browser.carry(files, *over)
     page.appears("#drop")
     assert page.text("#drop") == "Drop files to add them to tickets"
     page.shot("drop")
-    page.browser.send("Input.dispatchDragEvent", type="dragCancel", x=500, y=500, data=data)
+    page.browser.carry(files, OUTSIDE, first="dragOver")
+    page.until("document.querySelector('#drop').hidden")
+    page.browser.carry(files, *over, OUTSIDE, (500, 500))  # away and back again
+    page.appears("#drop")
+    page.browser.drop(files[:1], 500, 500)
+    page.until("document.querySelector('#drop').hidden")
+
+
+def test_a_place_to_drop_goes_when_what_was_dragged_over_has_gone(page, files):
+    page.open("#c=tickets")
+    page.browser.carry(files, (200, 430), (200, 430))
+    page.appears("#drop")
+    page.run("document.querySelector('main').replaceChildren()")
+    page.browser.carry(files, OUTSIDE, first="dragOver")
+    page.until("document.querySelector('#drop').hidden")
+
+
+def test_a_place_to_drop_goes_with_a_drag_whose_end_is_not_told(page, files):
+    page.open("#c=tickets")
+    page.browser.carry(files, (500, 500), (500, 510), end="dragCancel")
+    page.appears("#drop")
+    page.browser.mouse("mouseMoved", 300, 300)
     page.until("document.querySelector('#drop').hidden")
 
 
@@ -135,8 +158,9 @@ def test_a_job_shows_how_far_it_is_and_can_be_cancelled(page, files, monkeypatch
     monkeypatch.setattr("instructsearch.collection.Collection.add", slowly)
     page.open("#c=slow")
     page.browser.drop(files[:1], 600, 600)
-    page.until("document.querySelector('.job progress')?.value > 2")
-    assert page.text(".job .line").startswith("embed: ")
+    # the bytes that were sent have moved the bar before
+    page.until("document.querySelector('.job .line')?.textContent.startsWith('embed: ')")
+    page.until("document.querySelector('.job progress').value > 2")
     page.shot("progress")
     page.click(".job button", "Cancel")
     page.until("document.querySelector('.job .line').textContent === 'cancelled'")

@@ -106,12 +106,19 @@ def test_a_map_can_be_coloured_flattened_otherwise_and_used_by_keys(page):
 
 
 def test_with_two_lenses_the_hits_of_either_are_marked(page):
-    mapped(page, "#c=tickets&q=fed+up&k=3&compare=1&v=topic&w=tone&map=1&method=pca")
+    mapped(page, "#c=tickets&q=fed+up&k=5&compare=1&v=topic&w=tone&map=1&method=pca")
+    marked = "import('/pages/main.js').then((it) => it.atlas.chart.hits.map((i) => it.atlas.drawn.chunks[i]))"
+    topic, tone = (
+        [hit["chunk"] for hit in page.client.search("fed up", name="tickets", k=5, views=[view])]
+        for view in ("topic", "tone")
+    )
+    assert topic != tone
     assert page.text("#map h2") == "Map of view topic"
+    assert page.run(marked) == topic
     page.choose("#map .tools select", "1")
     page.until("document.querySelector('#map h2').textContent === 'Map of view tone'")
     page.appears("#map canvas[role]")
-    page.until("import('/pages/main.js').then((it) => it.atlas.chart.hits.length === 3)")
+    page.until(f"{marked}.then((found) => JSON.stringify(found) === {json.dumps(json.dumps(tone, separators=(',', ':')))})")
 
 
 def test_hits_that_a_sample_left_out_are_placed_among_their_likes(page, monkeypatch):

@@ -30,27 +30,25 @@ export class Uploads {
   }
 
   drops() {
-    let depth = 0;
     const files = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    const over = (on) => { part("drop").hidden = !on; };
-    document.addEventListener("dragenter", (event) => {
-      if (!files(event)) return;
-      depth += 1;
-      const name = this.on.target();
-      part("drop-text").textContent = name ? `Drop files to add them to ${name}` : "Make a collection first, then drop files into it";
-      over(true);
-    });
-    document.addEventListener("dragleave", (event) => {
-      // out of the window, or given up: nothing is entered instead, and what was dragged is told of no more
-      depth = event.relatedTarget === null ? 0 : Math.max(0, depth - 1);
-      if (depth === 0) over(false);
-    });
-    document.addEventListener("dragover", (event) => { if (files(event)) event.preventDefault(); });
-    document.addEventListener("drop", async (event) => {
+    const show = (event) => {
       if (!files(event)) return;
       event.preventDefault();
-      depth = 0;
-      over(false);
+      const name = this.on.target();
+      part("drop-text").textContent = name ? `Drop files to add them to ${name}` : "Make a collection first, then drop files into it";
+      part("drop").hidden = false;
+    };
+    const hide = () => { part("drop").hidden = true; };
+    document.addEventListener("dragenter", show);
+    document.addEventListener("dragover", show);
+    // out of the window, or given up with Escape: nothing is entered instead
+    document.addEventListener("dragleave", (event) => { if (event.relatedTarget === null) hide(); });
+    // not every end of a drag is told, but while one lasts no pointer moves
+    for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, hide);
+    document.addEventListener("drop", async (event) => {
+      hide();
+      if (!files(event)) return;
+      event.preventDefault();
       this.send(await dropped(event.dataTransfer));
     });
   }
