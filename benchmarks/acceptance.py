@@ -20,7 +20,7 @@ def harmonic(row: Figures) -> dict[str, float]:
 
 def instructed(row: Figures) -> float:
     """Return what counts as "with its retrieval instructions": its own, where it has one, else our wordings' mean."""
-    return float(row["own"]) if "own" in row else mean(row["both sides"])
+    return float(row["own"]) if "own" in row else mean(row.get("both sides", row["query side"]))
 
 
 def mean(values: Mapping[str, float]) -> float:
@@ -142,7 +142,8 @@ def show(found: Figures) -> None:
             [name, f"{row['queries']}", f"{row['base']:.4f}", f"{row['none']:.4f}",
              f"{row['own']:.4f}" if "own" in row else "",
              f"{mean(row['query side']):.4f}", f"{min(row['query side'].values()):.4f}",
-             f"{mean(row['both sides']):.4f}", f"{min(row['both sides'].values()):.4f}"]
+             *((f"{mean(row['both sides']):.4f}", f"{min(row['both sides'].values()):.4f}")
+               if "both sides" in row else ("", ""))]
             for name, row in found["retrieval"].items()
         ]  # fmt: skip
         head = ["set", "queries", "base", "none", "own", "query side: mean", "worst", "both sides: mean", "worst"]

@@ -28,7 +28,7 @@ from acceptance import STYLES, Figures, bars, harmonic, instructed, mean, show
 from results import file
 
 from instructsearch import embed
-from instructsearch.embed import Embedder
+from instructsearch.embed import Embedder, Profile
 from instructsearch.evaluate import labels, ranking, similarity, triplets
 from instructsearch.evaluate.encoding import Encode, Memory, Vectors, encoded
 from instructsearch.evaluate.nearest import nearest
@@ -83,13 +83,42 @@ class Kept:
         return made
 
 
+def one_network(profile: Profile, base: Profile) -> bool:
+    """Say whether a profile's vectors without an instruction are another's, as its fingerprint has it."""
+    return profile.adapters_need_instruction and profile.part(instructed=False).fingerprint == base.fingerprint
+
+
+class _PlainFromBase:
+    """An encode that takes vectors without an instruction from the base, whose they are, bit for bit.
+
+    The suite holds that they are; here the same documents are not read twice. The first call of a role is checked.
+    """
+
+    def __init__(self, own: Encode, base: Encode) -> None:
+        self._own, self._base = own, base
+        self._checked: set[Role] = set()
+
+    def __call__(self, texts: Sequence[str], instruction: str, role: Role) -> Vectors:
+        """Return the vectors."""
+        if instruction:
+            return self._own(texts, instruction, role)
+        if role not in self._checked:
+            some = list(texts[:8])
+            if not np.array_equal(self._own(some, "", role), encoded(self._base, some, "", role)):
+                raise SystemExit("without an instruction the candidate's vectors are not its base's")
+            self._checked.add(role)
+        return encoded(self._base, texts, "", role)
+
+
 class Judged:
     """A model as it is judged: its encode, and the role that its instruction for texts of one kind goes by."""
 
-    def __init__(self, name: str, device: str, cache: Path | None) -> None:
+    def __init__(self, name: str, device: str, cache: Path | None, base: "Judged | None" = None) -> None:
         self.model = embed.load(name, device=device)
         self.profile = self.model.profile
         inner: Encode = Kept(self.model, cache) if cache else self.model.encode
+        if base is not None and one_network(self.profile, base.profile):
+            inner = _PlainFromBase(inner, base.encode)
         self.encode = Memory(inner, self.profile.heeds)
         self.role: Role = "document" if self.profile.heeds("document") or not self.profile.heeds("query") else "query"
 
@@ -154,8 +183,13 @@ def matched(text: str, patterns: Mapping[str, str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def judge_retrieval(data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged) -> Figures:
-    """Return nDCG@10 of a set: base, candidate without, with its own query instruction, and with ours."""
+def judge_retrieval(
+    data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged, *, both: bool = True
+) -> Figures:
+    """Return nDCG@10 of a set: base, candidate without, with its own query instruction, and with ours.
+
+    Ours stand on the query's side, and with `both` on the documents' side too.
+    """
     facts, folder = asked[name], data / name
     qrels = read_qrels(folder / "qrels" / "test.tsv")
     corpus = next(path for path in (folder / "corpus.jsonl", folder / "corpus.jsonl.gz") if path.exists())
@@ -176,7 +210,8 @@ def judge_retrieval(data: Path, asked: Mapping[str, Any], name: str, base: Judge
     if one.profile.query_instruction:
         row["own"] = ndcg(one, one.profile.query_instruction, "")
     row["query side"] = {style: ndcg(one, facts[style], "") for style in STYLES}
-    row["both sides"] = {style: ndcg(one, facts[style], facts["document"]) for style in STYLES}
+    if both:
+        row["both sides"] = {style: ndcg(one, facts[style], facts["document"]) for style in STYLES}
     print(f"  {name}: base {row['base']:.4f}, none {row['none']:.4f}, instructed {instructed(row):.4f}", flush=True)
     return row
 
@@ -227,6 +262,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--texts", type=int, default=3000, help="most texts of a label set")
     parser.add_argument("--quick", action="store_true", help="600 texts a set, two small retrieval sets, no timing")
+    parser.add_argument("--query-side", action="store_true", help="no instructions for the documents of retrieval sets")
     parser.add_argument("--only", action="append", choices=PARTS, help="a part to measure; repeatable")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser.add_argument("--cache", type=Path, default=home / "instructsearch" / "benchmarks")
@@ -239,11 +275,13 @@ def main() -> None:
     started = time.monotonic()
     base = Judged(options.base, options.device, options.cache)
     same = embed.find(options.embedder).fingerprint == base.profile.fingerprint
-    one = base if same else Judged(options.embedder, options.device, None)
+    one = base if same else Judged(options.embedder, options.device, None, base)
     judges: dict[str, Callable[[str], Figures]] = {
         "labels": lambda name: judge_labels(options.data, asked["labels"], name, base, one, most),
         "aspects": lambda name: judge_aspects(options.data, asked["aspects"], name, base, one, 500),
-        "retrieval": lambda name: judge_retrieval(options.data, asked["retrieval"], name, base, one),
+        "retrieval": lambda name: judge_retrieval(
+            options.data, asked["retrieval"], name, base, one, both=not options.query_side
+        ),
         "similarity": lambda name: judge_similarity(options.data, asked["similarity"], name, base, one),
     }
     found: Figures = {}

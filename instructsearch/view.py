@@ -116,6 +116,16 @@ class View:
         vectors.prove(found[0], self.opened)
         return found
 
+    def scan(self, queries: FloatArray, k: int, *, denied: IdArray | None = None) -> tuple[IdArray, FloatArray]:
+        """Return what `search` returns without a filter, having looked at every vector, whatever the index.
+
+        Raises:
+            CollectionDamaged: as for `search`.
+        """
+        found = vectors.scan(queries, [segment.block for segment in self.opened], k, denied=denied)
+        vectors.prove(found[0], self.opened)
+        return found
+
     @property
     def spec(self) -> str:
         """How its vectors are indexed; Flat where nothing but the segments is there."""

@@ -34,12 +34,12 @@ ARROWS = {
     "fit": {"errors", "records", "embed", "store", "search", "index"},
     "doctor": {"errors", "embed", "index"},
     "view": {"errors", "records", "store", "vectors", "index"},
-    "scan": {"errors", "fit", "store", "vectors", "view"},
     "fill": {"errors", "records", "store", "view", "vectors", "embed"},
     "search": {"errors", "records", "filters", "store", "vectors"},
     "answer": {
         *("errors", "records", "filters", "asking", "store", "vectors", "view", "search", "fit", "embed", "rerank"),
     },
+    "scan": {"answer", "errors", "fit", "records", "store", "vectors", "view"},
     "explore": {"errors"},
     "sync": {"errors", "records", "readers", "chunking", "store"},
     "upkeep": {"errors", "records", "store", "view"},

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tasks_made as made
 
-from instructsearch import Collection, scan
+from instructsearch import Collection, Query, scan
 from instructsearch.cli import _run, group
 from instructsearch.errors import ViewNotFound
 from instructsearch.evaluate.ranking import mean, measure
@@ -279,6 +279,21 @@ def test_the_scan_finds_what_a_product_of_all_vectors_finds(place):
     vectors = model.encode([row["text"] for row in made.ROWS], made.BY_COLOUR, "document")
     asked = model.encode(["red car", "blue plane"], made.BY_COLOUR, "query")
     np.testing.assert_allclose(true, -np.sort(-(asked @ vectors.T), axis=1)[:, :5], atol=1e-6)
+
+
+def test_the_whole_search_over_exact_scans_misses_what_the_index_misses_and_nothing_else(place, monkeypatch):
+    collection = Collection.open("things", place / "indexes")
+    asked = [Query("red car", mode=mode, k=3) for mode in ("dense", "hybrid")]
+    exact = list(scan.ExactScan(collection.folder, Models()).search(asked))
+    assert exact == list(collection.search_many(asked))
+
+    def nothing(self, queries, k, *, allowed=None, denied=None):
+        return np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32)
+
+    monkeypatch.setattr("instructsearch.view.View.search", nothing)
+    fresh = Collection.open("things", place / "indexes")
+    assert next(fresh.search_many(asked)) == []
+    assert list(scan.ExactScan(collection.folder, Models()).search(asked)) == exact
 
 
 def test_the_scan_leaves_out_what_was_deleted(tmp_path):

@@ -127,6 +127,26 @@ def test_what_an_index_loses_is_measured_for_each_view():
     assert {view: value.value for view, value in trial.pools.items()} == {"v": 1.0, "w": 0.5}
 
 
+def test_a_whole_search_is_held_against_the_same_over_exact_scans():
+    asked = []
+
+    def exact(queries):
+        asked.extend(queries)
+        for query in queries:
+            # of "abc", "bca" and "abc", in hybrid backwards
+            shown = "abz" if query.mode == "dense" else ""
+            yield [SimpleNamespace(document=one, rank=rank, score=0.5) for rank, one in enumerate(shown, 1)]
+
+    for k, recall in ((1, 2 / 3), (2, 5 / 6), (3, 2 / 3)):
+        trial, _ = judged(exact=exact, k=k)
+        shares = {str(system): value.value for system, value in trial.pipelines.items()}
+        assert shares == {"v dense": pytest.approx(recall), "v hybrid": 1}
+    assert {query.instruction for query in asked} == {None}
+    told = [row for row in trial.rows() if "recall_of_exact_pipeline" in row]
+    assert told[0]["recall_of_exact_pipeline"] == {"view": "v", "mode": "dense"}
+    assert told[0]["value"] == pytest.approx(2 / 3)
+
+
 def test_documents_that_are_judged_are_counted():
     assert judged(modes=["dense"])[0].found > 0
     trial = judge(Engine().search, QUERIES, {query: {"z": 1} for query in QUERIES}, views=["v"], modes=["dense"])

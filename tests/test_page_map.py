@@ -118,7 +118,9 @@ def test_with_two_lenses_the_hits_of_either_are_marked(page):
     page.choose("#map .tools select", "1")
     page.until("document.querySelector('#map h2').textContent === 'Map of view tone'")
     page.appears("#map canvas[role]")
-    page.until(f"{marked}.then((found) => JSON.stringify(found) === {json.dumps(json.dumps(tone, separators=(',', ':')))})")
+    page.until(
+        f"{marked}.then((found) => JSON.stringify(found) === {json.dumps(json.dumps(tone, separators=(',', ':')))})"
+    )
 
 
 def test_hits_that_a_sample_left_out_are_placed_among_their_likes(page, monkeypatch):

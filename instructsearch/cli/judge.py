@@ -91,7 +91,7 @@ def judge_collection(
     """Answer judged queries in each view and mode, and say how good the answers are.
 
     Also: modes and views compared on the same queries, the same queries under other instructions, and what each view's
-    index loses against an exact scan. Intervals are at 95%, by the bootstrap.
+    index, and each search as a whole, loses against an exact scan. Intervals are at 95%, by the bootstrap.
 
     With --tune: how good hybrid answers are at each share of meaning against words, which share is best, and what it
     gains over fusion by rank on queries that it was not chosen by.
@@ -120,6 +120,7 @@ def judge_collection(
             k=k,
             paraphrases=paraphrases,
             scan=scan,
+            exact=scan.search,
             heard=heard,
         )
     if not trial.found:
@@ -136,6 +137,7 @@ def judge_collection(
             account.spreads(trial),
             *([account.sensitivity(trial)] if paraphrases else []),
             account.pools(trial),
+            account.pipelines(trial),
         )
     if report:
         facts = [("collection", name), ("queries", f"{len(texts):,}"), ("views", ", ".join(trial.pools))]

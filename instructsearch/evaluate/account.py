@@ -94,6 +94,12 @@ def pools(trial: Trial) -> Table:
     return table(["view", "recall of exact scan"], [[view, within(value)] for view, value in trial.pools.items()])
 
 
+def pipelines(trial: Trial) -> Table:
+    """Return the recall of each view and mode, as a whole, against the same over exact scans."""
+    rows = [[system.view, system.mode, within(value)] for system, value in trial.pipelines.items()]
+    return table(["view", "mode", "recall of the exact pipeline"], rows)
+
+
 def of_trial(trial: Trial) -> Iterator[Section]:
     """Yield the sections of a page about a search engine."""
     marks = [
@@ -121,6 +127,9 @@ def of_trial(trial: Trial) -> Iterator[Section]:
     if trial.pools:
         text = "The share of an exact scan's nearest texts that the view's index finds: 1 where it loses nothing."
         yield Section("Index against exact scan", text, "", pools(trial))
+    if trial.pipelines:
+        text = "The share of the documents shown that the same search shows when no vector is passed by."
+        yield Section("Whole search against exact scan", text, "", pipelines(trial))
 
 
 def _by_query(trial: Trial) -> Iterator[Section]:

@@ -73,13 +73,18 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Everything found out about a search engine; `pools` is the recall of each view's index against an exact scan."""
+    """Everything found out about a search engine.
+
+    `pools` is the recall of each view's index against an exact scan, `pipelines` that of each system's k documents
+    against those of the same system over exact scans.
+    """
 
     main: str
     results: tuple[Result, ...]
     comparisons: tuple[tuple[System, System, Comparison], ...]
     sensitivities: tuple[Sensitivity, ...] = ()
     pools: Mapping[str, Interval] = field(default_factory=dict)
+    pipelines: Mapping[System, Interval] = field(default_factory=dict)
     found: int = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -103,6 +108,8 @@ class Trial:
             }
         for view, value in self.pools.items():
             yield {"recall_of_exact_scan": view, **value.to_dict()}
+        for system, value in self.pipelines.items():
+            yield {"recall_of_exact_pipeline": {"view": system.view, "mode": system.mode}, **value.to_dict()}
 
 
 def judge(
@@ -115,12 +122,13 @@ def judge(
     k: int = 10,
     paraphrases: Sequence[str] = (),
     scan: Scan | None = None,
+    exact: Search | None = None,
     heard: Heard = lambda stage, done, total: None,
 ) -> Trial:
     """Return how well a search engine answers `queries`, the judged ones, by each of its views and modes.
 
     Instructions are compared in every mode but bm25: the view's own, none, and each paraphrase. Several views are also
-    asked together, fused.
+    asked together, fused. `exact` is the same engine over exact scans.
 
     Raises:
         ValueError: there is no query, view or mode.
@@ -132,9 +140,13 @@ def judge(
     systems = _systems(views, modes)
     varied = [replace(one, instruction=said) for one in systems if one.mode != "bm25" for said in ("", *paraphrases)]
     results: dict[System, Result] = {}
+    pipelines: dict[System, Interval] = {}
     found = 0
     for system in (*systems, *varied):
         run = _run(search, queries, system, max(k, DEPTH), heard)
+        if exact is not None and system.mode != "bm25" and system.instruction is None:
+            best = _run(exact, queries, system, max(k, DEPTH), heard)
+            pipelines[system] = interval([_shared(run[query], best[query], k) for query in queries])
         found += sum(document in wanted[query] for query, scores in run.items() for document in scores)
         values = measure(run, wanted, names)
         intervals = {name: interval(list(each.values())) for name, each in values.items()}
@@ -145,6 +157,7 @@ def judge(
         tuple(_compared(systems, results)),
         tuple(_sensitivity(system, results) for system in systems if system.mode != "bm25"),
         _pools(scan, views, list(queries.values()), heard) if scan else {},
+        pipelines,
         found,
     )
 
@@ -167,6 +180,12 @@ def _run(search: Search, queries: Mapping[str, str], system: System, depth: int,
         run[query] = {hit.document: -float(hit.rank) for hit in hits}
         heard(str(system), done, len(queries))
     return run
+
+
+def _shared(found: Mapping[str, float], exact: Mapping[str, float], k: int) -> float:
+    """Return the share of an exact run's k best documents that are among the k best found; 1 where it has none."""
+    one, other = (set(sorted(run, key=lambda document: -run[document])[:k]) for run in (found, exact))
+    return len(one & other) / len(other) if other else 1.0
 
 
 def _compared(
