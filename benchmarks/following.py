@@ -119,14 +119,32 @@ class Judged:
         inner: Encode = Kept(self.model, cache) if cache else self.model.encode
         if base is not None and one_network(self.profile, base.profile):
             inner = _PlainFromBase(inner, base.encode)
-        self.encode = Memory(inner, self.profile.heeds)
+        self._inner: Encode = Memory(inner, self.profile.heeds)
+        self._read: dict[str, dict[str, Vectors]] = {}
         self.role: Role = "document" if self.profile.heeds("document") or not self.profile.heeds("query") else "query"
+
+    def encode(self, texts: Sequence[str], instruction: str, role: Role) -> Vectors:
+        """Return the vectors, read beforehand or now."""
+        known = self._read.get(instruction, {}) if role == self.role else {}
+        if all(text in known for text in texts):
+            return np.stack([known[text] for text in texts])
+        return self._inner(texts, instruction, role)
+
+    def read(self, texts: Sequence[str], instructions: Sequence[str]) -> None:
+        """Embed texts under all the instructions that will be asked for, which some models do in one reading."""
+        distinct = list(dict.fromkeys(texts))
+        said = [each for each in dict.fromkeys(instructions) if each] if self.profile.heeds(self.role) else []
+        found = embed.encode_many(self.model, distinct, said, self.role)
+        self._read = {each: dict(zip(distinct, rows, strict=True)) for each, rows in zip(said, found, strict=True)}
 
 
 def judge_labels(data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged, most: int) -> Figures:
     """Return 10-NN accuracy on a label set: base, candidate without, with right and with wrong instructions."""
     facts = asked[name]
     texts, wanted = zip(*sample(labelled(data, facts), most), strict=True)
+
+    wrong = {other: asked[other][style] for other, style in zip(facts["wrong"], STYLES, strict=False)}
+    one.read(texts, [*(facts[style] for style in STYLES), *wrong.values()])
 
     def accuracy(judged: Judged, instruction: str) -> float:
         vectors = encoded(judged.encode, texts, instruction, judged.role)
@@ -138,9 +156,7 @@ def judge_labels(data: Path, asked: Mapping[str, Any], name: str, base: Judged, 
         "none": accuracy(one, ""),
         "right": {style: accuracy(one, facts[style]) for style in STYLES},
         # another style from each of the sets, so that wrong wordings are as varied as right ones
-        "wrong": {
-            other: accuracy(one, asked[other][style]) for other, style in zip(facts["wrong"], STYLES, strict=False)
-        },
+        "wrong": {other: accuracy(one, said) for other, said in wrong.items()},
         "trained": facts["trained"],
         "set": facts.get("set", name),
     }
@@ -161,6 +177,7 @@ def judge_aspects(data: Path, asked: Mapping[str, Any], name: str, base: Judged,
     ]
     texts, ones, others = zip(*sample(crossed, 1200), strict=True)
     drawn = triplets.build(ones, others, count, seed=SEED)
+    one.read(texts, [side[style] for side in (first, second) for style in STYLES])
 
     def score(judged: Judged, *said: str) -> Figures:
         got = triplets.aspects(judged.encode, texts, drawn, (said[0], said[1]), judged.role)
@@ -222,6 +239,7 @@ def judge_similarity(data: Path, asked: Mapping[str, Any], name: str, base: Judg
     pairs = rows(data / facts["file"])
     texts = [row["sentence1"] for row in pairs] + [row["sentence2"] for row in pairs]
     gold = [float(row["score"]) for row in pairs]
+    one.read(texts, [facts[style] for style in STYLES])
 
     def spearman(judged: Judged, said: str) -> float:
         vectors = encoded(judged.encode, texts, said, judged.role)
