@@ -20,7 +20,7 @@ def harmonic(row: Figures) -> dict[str, float]:
 
 def instructed(row: Figures) -> float:
     """Return what counts as "with its retrieval instructions": its own, where it has one, else our wordings' mean."""
-    return float(row["own"]) if "own" in row else mean(row.get("both sides", row["query side"]))
+    return float(row["own"]) if "own" in row else mean(row.get("both sides") or row["query side"])
 
 
 def mean(values: Mapping[str, float]) -> float:
