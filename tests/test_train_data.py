@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 from collections import Counter
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from instructsearch import embed
 from instructsearch.errors import ReadError
 from instructsearch.train.data import sources
 from instructsearch.train.data.build import Builder
-from instructsearch.train.data.recipe import Answers, Keep, Labels, Mentions, Pairs, Recipe
+from instructsearch.train.data.recipe import Answers, Keep, Labels, Pairs, Recipe
 from instructsearch.train.data.traits import TRAITS
 from instructsearch.train.data.wording import Aspect
 from instructsearch.train.examples import Examples, write
@@ -294,23 +293,6 @@ def test_traits_are_labelled_by_their_rules_in_equal_parts(examples):
         assert each.positive[1] in labels_of(each.task, each.query[1])
     by_label = Counter(each.labels[0] for each in of(examples, "traits/form"))
     assert max(by_label.values()) <= 30 // len(by_label)
-
-
-def test_a_text_is_kept_where_the_base_puts_what_is_left_of_it_without_names(folder):
-    things = {"house", "boat", "road"}
-    names = Mentions("thing", Aspect(("thing",)), {"built": "house", "other": "boat road"})
-    keep = Keep("topic", ("topic",), 500, without=("thing",))
-    some = of(built(folder, replace(FULL, traits=0, mentions=(names,), keep=(keep,))), "keep/topic")
-    naming = [each for each in some if things & set(each.query[1].rstrip("?").split())]
-    changed = [each for each in some if each.positive[1] != each.query[1]]
-    assert {each.query[1] for each in changed} < {each.query[1] for each in naming}
-    for each in changed:
-        assert each.positive == ("", " ".join(re.sub("house|boat|road", "", each.query[1]).split()))
-
-
-def test_leaving_out_names_that_no_table_has_is_refused(folder):
-    with pytest.raises(ReadError, match="without names no mention: 'planet'"):
-        built(folder, replace(FULL, keep=(Keep("topic", ("topic",), 20, without=("planet",)),)))
 
 
 def test_kept_texts_are_those_of_every_other_source_at_the_base(examples):

@@ -133,5 +133,5 @@ def test_a_recipe_of_the_package_can_be_trained_and_names_nothing_non_commercial
     files = {file for each in (*recipe.labels, *recipe.answers, *recipe.pairs) for file in each.files}
     assert not [file for file in files if "agnews" in file or "yelp" in file]
     assert all("NC" in each.refused for each in recipe.answers)
-    kinds = [each.name for each in (*recipe.labels, *recipe.keep)]
-    assert len(kinds) == len(set(kinds))
+    for tables in (recipe.labels, recipe.mentions, recipe.keep):
+        assert len({each.name for each in tables}) == len(tables)

@@ -120,7 +120,7 @@ class ReaderLearner:
         vectors, answers, weights, base = self._answered(pairs)
         kind = examples[0].kind
         if kind == "keep":
-            loss = settings.keep_weight * self._kept(examples, vectors, weights)
+            loss = settings.keep_weight * (_KEPT * (1 - (vectors * base).sum(1)).mean() + _QUIET * weights.mean())
         else:
             loss = objective(examples, vectors, None, settings)
             if kind == "labels":
@@ -134,14 +134,6 @@ class ReaderLearner:
                 loss = loss + settings.keep_weight * held
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()), len(texts)
-
-    def _kept(self, examples: Sequence[Example], vectors: Tensor, weights: Tensor) -> Tensor:
-        """Return how far vectors (n, d) are from where the base puts the positives, and how loud (n,) without need."""
-        wanted = [each.positive[1] for each in examples]
-        self._read(wanted)
-        base = torch.from_numpy(np.stack([self.known[text][1] for text in wanted])).to(self.device)
-        whole = torch.tensor([each.positive[1] == each.query[1] for each in examples], device=self.device)
-        return _KEPT * (1 - (vectors * base).sum(1)).mean() + _QUIET * (weights * whole).mean()
 
     def _named(self, examples: Sequence[Example], answers: Tensor) -> Tensor:
         """Return the cross-entropy of answers (n, d), in the order of `sides`, with their task's labels."""

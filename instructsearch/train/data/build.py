@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from instructsearch.embed.protocol import FloatArray
-from instructsearch.errors import ReadError
 from instructsearch.train.data import mining, sources
 from instructsearch.train.data.recipe import Answers, Keep, Labels, Mentions, Pairs, Recipe
 from instructsearch.train.data.traits import TRAITS
@@ -223,22 +222,12 @@ class Builder:
             yield Example((asked, query), (answered, passage), negative, f"{source.name}/{group}")
 
     def _keep(self, source: Keep) -> Iterator[Example]:
-        if unknown := sorted(set(source.without) - {each.name for each in self._recipe.mentions}):
-            raise ReadError(f"[[keep]] {source.name}", f"without names no mention: {unknown[0]!r}")
-        members = [each.members.values() for each in self._recipe.mentions if each.name in source.without]
-        names = frozenset(name for words in members for some in words for name in some.split())
         texts = list(dict.fromkeys(self._pool))
         for at in self._some(texts, source.most):
             said = str(self._random.choice(source.wordings))
             if source.aspect is not None and self._random.random() < _FROM_ASPECT:
                 said = source.aspect.word(self._random)
-            left = _without(texts[at], names) if names and self._random.random() < 0.5 else texts[at]
-            yield Example((said, texts[at]), ("", left or texts[at]), None, f"keep/{source.name}", "keep")
-
-
-def _without(text: str, names: frozenset[str]) -> str:
-    """Return a text without these words."""
-    return " ".join(_WORD.sub(lambda found: "" if found.group().lower() in names else found.group(), text).split())
+            yield Example((said, texts[at]), ("", texts[at]), None, f"keep/{source.name}", "keep")
 
 
 def _named_once(text: str, members: dict[str, frozenset[str]]) -> str | None:

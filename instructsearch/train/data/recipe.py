@@ -80,15 +80,13 @@ class Pairs:
 class Keep:
     """Instructions under which texts of every other source are to lie where the base model puts them.
 
-    Where there is an aspect, every third instruction is made from it. Half the texts that name a member of a mention in
-    `without` are to lie where the base puts what is left of them: a topic, for one, is the same in another country.
+    Where there is an aspect, every third instruction is made from it.
     """
 
     name: str
     wordings: tuple[str, ...]
     most: int = 12000
     aspect: Aspect | None = None
-    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
