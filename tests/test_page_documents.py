@@ -91,6 +91,7 @@ def test_files_that_are_dropped_are_added_and_found(page, files):
     page.browser.carry(files, (600, 600), (600, 500), OUTSIDE)
     assert not page.has(".job")
     page.browser.drop(files, 600, 600)
+    assert page.run("document.querySelector('#drop').hidden")
     page.appears(".job.wrong")
     assert page.text(".job .line") == "2 added, 1 not read"
     assert page.text(".failures li").startswith("broken.pdf: ")
@@ -114,7 +115,7 @@ def test_a_place_to_drop_shows_while_files_are_dragged_over_the_page(page, files
     page.until("document.querySelector('#drop').hidden")
     page.browser.carry(files, *over, OUTSIDE, (500, 500))  # away and back again
     page.appears("#drop")
-    page.browser.drop(files[:1], 500, 500)
+    page.browser.carry(files, OUTSIDE, first="dragOver")
     page.until("document.querySelector('#drop').hidden")
 
 

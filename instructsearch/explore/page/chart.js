@@ -265,15 +265,17 @@ class Chart {
   names(taken) {
     const {context, state} = this;
     const font = "600 13px system-ui, sans-serif";
+    const above = this.radius() + 10;  // points that lie close together would be gone below their name
     context.font = font;
     state.entries.forEach((entry, number) => {
       const at = entry.style >= 0 && !state.hidden[number] && this.middle(number);
       if (!at) return;
-      const [x, py] = [this.left + at[0] * this.scale, this.top + at[1] * this.scale];
-      if (x < 0 || py < 8 || x > this.width || py > this.height - 8) return;
+      const [x, y] = [this.left + at[0] * this.scale, this.top + at[1] * this.scale];
+      if (x < 0 || y < 0 || x > this.width || y > this.height) return;
       const text = entry.label.length > 30 ? `${entry.label.slice(0, 29)}…` : entry.label;
       const half = context.measureText(text).width / 2 + 4;
       const px = Math.max(half, Math.min(this.width - half, x));
+      const py = Math.max(10, y - above);
       if (taken.some((one) => Math.abs(one[0] - px) < one[2] + half && Math.abs(one[1] - py) < 18)) return;
       taken.push([px, py, half]);
       this.words(text, px, py, font);
