@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import following
 from acceptance import STYLES, Figures, mean
@@ -31,9 +30,9 @@ from results import file
 from instructsearch.evaluate.table import table
 from instructsearch.train import examples as rows_
 from instructsearch.train.data.recipe import read
-from instructsearch.train.examples import Example, Examples
+from instructsearch.train.examples import Example, Examples, Pair
 from instructsearch.train.loop import train
-from instructsearch.train.reader import ReaderLearner
+from instructsearch.train.reader import Known, ReaderLearner
 from instructsearch.train.run import plan
 from instructsearch.train.save import save
 
@@ -53,10 +52,12 @@ def unchanged(example: Example) -> Example | None:
 
 def uninstructed(example: Example) -> Example | None:
     """Return the example with the same instruction wherever there is one."""
-    sides = [
-        side and ((SAME, side[1]) if side[0] else side) for side in (example.query, example.positive, example.negative)
-    ]
-    return replace(example, query=sides[0], positive=sides[1], negative=sides[2])
+
+    def said(side: Pair) -> Pair:
+        return (SAME, side[1]) if side[0] else side
+
+    negative = example.negative and said(example.negative)
+    return replace(example, query=said(example.query), positive=said(example.positive), negative=negative)
 
 
 def without_superni(example: Example) -> Example | None:
@@ -128,16 +129,14 @@ def main() -> None:
     source = Examples(options.examples)
     planned = plan(read(RECIPE), {"steps": options.steps})
     found: dict[str, Figures] = {}
-    known: Any = None
+    known: Known = {}  # each text is read once for all runs
     for name, change in RUNS.items():
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "examples.jsonl"
             count = rows_.write(path, some(source, options.most, change))
-            seed = planned.settings.seed
-            learner = ReaderLearner(
-                planned.profile, hidden=planned.hidden, length=planned.length, seed=seed, known=known
-            )
-            known = learner.known
+            learner = planned.learner("auto")
+            assert isinstance(learner, ReaderLearner)
+            learner.known = known
             train(learner, Examples(path), planned.settings, Path(scratch) / "run")
             save(learner, Path(scratch) / "model", "analysed")
             print(f"{name}: {count} examples", flush=True)

@@ -89,9 +89,10 @@ def one_network(profile: Profile, base: Profile) -> bool:
 
 
 class _PlainFromBase:
-    """An encode that takes vectors without an instruction from the base, whose they are, bit for bit.
+    """An encode that takes vectors without an instruction from the base, whose they are.
 
-    The suite holds that they are; here the same documents are not read twice. The first call of a role is checked.
+    The suite holds that they are; here the same documents are not read twice. The first call of a role is checked, but
+    for the last digits: `encoded` scales vectors of length 1 once more.
     """
 
     def __init__(self, own: Encode, base: Encode) -> None:

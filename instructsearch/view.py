@@ -108,21 +108,23 @@ class View:
         proposed = None
         if index is not None:
             proposed = index.search(queries, index.depth(k), allowed=allowed, denied=denied)
-        rest = [segment.block for segment in (self.opened if proposed is None else self._loose)]
-        found = vectors.scan(queries, rest, k, allowed=allowed, denied=denied)
-        if proposed is not None:
-            blocks = [segment.block for segment in self.opened]
-            found = vectors.merge([vectors.rescore(queries, proposed[0], blocks, k), found], k)
+        if proposed is None:
+            return self.scan(queries, k, allowed=allowed, denied=denied)
+        blocks = [segment.block for segment in self.opened]
+        loose = vectors.scan(queries, [segment.block for segment in self._loose], k, allowed=allowed, denied=denied)
+        found = vectors.merge([vectors.rescore(queries, proposed[0], blocks, k), loose], k)
         vectors.prove(found[0], self.opened)
         return found
 
-    def scan(self, queries: FloatArray, k: int, *, denied: IdArray | None = None) -> tuple[IdArray, FloatArray]:
-        """Return what `search` returns without a filter, having looked at every vector, whatever the index.
+    def scan(
+        self, queries: FloatArray, k: int, *, allowed: IdArray | None = None, denied: IdArray | None = None
+    ) -> tuple[IdArray, FloatArray]:
+        """Return what `search` returns, having looked at every vector, whatever the index.
 
         Raises:
             CollectionDamaged: as for `search`.
         """
-        found = vectors.scan(queries, [segment.block for segment in self.opened], k, denied=denied)
+        found = vectors.scan(queries, [segment.block for segment in self.opened], k, allowed=allowed, denied=denied)
         vectors.prove(found[0], self.opened)
         return found
 

@@ -290,6 +290,7 @@ def test_traits_are_labelled_by_their_rules_in_equal_parts(examples):
         assert all(label in labels_of(each.task, text) for label, (_, text) in zip(each.labels, sides, strict=True))
     assert any(each.query[1][:1].islower() for each in of(examples, "traits/form"))
     for each in of(examples, "names/trait-"):
+        assert each.positive[0] == ""
         assert each.positive[1] in labels_of(each.task, each.query[1])
     by_label = Counter(each.labels[0] for each in of(examples, "traits/form"))
     assert max(by_label.values()) <= 30 // len(by_label)

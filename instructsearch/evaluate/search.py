@@ -5,7 +5,7 @@ The engine is a callable of queries. Knows queries, hits and judgements; no coll
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from instructsearch.evaluate.bootstrap import Comparison, Interval, interval, paired
@@ -184,7 +184,7 @@ def _run(search: Search, queries: Mapping[str, str], system: System, depth: int,
 
 def _shared(found: Mapping[str, float], exact: Mapping[str, float], k: int) -> float:
     """Return the share of an exact run's k best documents that are among the k best found; 1 where it has none."""
-    one, other = (set(sorted(run, key=lambda document: -run[document])[:k]) for run in (found, exact))
+    one, other = (set(islice(run, k)) for run in (found, exact))  # a run is in the order shown
     return len(one & other) / len(other) if other else 1.0
 
 

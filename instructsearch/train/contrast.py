@@ -77,11 +77,16 @@ def _encode(model: Encodes, texts: Sequence[tuple[Pair, Role]]) -> Tensor:
     return torch.cat(parts)[torch.tensor(rows, device=model.device).argsort()]
 
 
-def label_numbers(examples: Sequence[Example]) -> Tensor:
-    """Return the numbers of the labels of queries, positives and negatives, in that order."""
+def side_labels(examples: Sequence[Example]) -> list[str]:
+    """Return the labels of queries, positives and negatives, in that order."""
     columns = [[each.labels[0] for each in examples], [each.labels[1] for each in examples]]
     columns.append([each.labels[2] for each in examples if each.negative is not None])
-    names = [name for column in columns for name in column]
+    return [name for column in columns for name in column]
+
+
+def label_numbers(examples: Sequence[Example]) -> Tensor:
+    """Return numbers for the labels of queries, positives and negatives, in that order."""
+    names = side_labels(examples)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
 

@@ -102,7 +102,7 @@ def _train(
     save_seconds: float,
     stop_seconds: float,
 ) -> int:
-    batches = _batches(learner, examples, settings)
+    batches = _batches(learner, examples, settings)  # first: what is trained may depend on the tasks
     weights = learner.trained
     optimiser = torch.optim.AdamW(weights.values(), lr=settings.rate, weight_decay=settings.decay)
     facts = _facts(learner, examples, settings)

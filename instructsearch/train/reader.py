@@ -4,6 +4,7 @@ Knows a profile of kind `reader` and its network, and remembers what the base re
 base's part never changes, each text is read once in a run, and a step costs what the reader costs.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from instructsearch.embed import Profile
 from instructsearch.embed.backbone import load_backbone
@@ -25,17 +27,15 @@ from instructsearch.embed.tokens import Tokeniser
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadProfile
 from instructsearch.records import Role
-from instructsearch.train.contrast import objective, sides
+from instructsearch.train.contrast import objective, side_labels, sides
 from instructsearch.train.examples import Example, Examples, Pair
 from instructsearch.train.settings import Settings
 
 _SLICE = 4096  # padded tokens that the base reads at once
-_DROPOUT = 0.5  # of facts and of what is understood of an instruction
+_DROPOUT = 0.5  # of facts; of an instruction it is a share of that
 _SAMPLE = 4000  # examples whose texts tell how the base's states are spread
 _ALONE = 0.5  # the answers' own loss beside the vectors', so that they cannot lean on the base
-_NAMED = (
-    0.5  # and that of finding each answer's label, which is learned several times as fast as which answers are alike
-)
+_NAMED = 0.5  # and that of finding each answer's label, which is learned sooner than which answers are alike
 _SHARPNESS = 10.0  # of the cosines between answers and labels
 _KEPT = 4.0  # weight of staying at the base's vector
 _QUIET = 0.3  # and of the answer's weight being nothing there
@@ -48,8 +48,8 @@ Known = dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]]  # facts and 
 class ReaderLearner:
     """A reader whose every weight is trained; its states take some 10 kB of memory for each distinct text.
 
-    `known` is what the base has read, by text: given to a second learner of the same base and length, it spares it the
-    reading.
+    `known` is what the base has read, by text; handed on to a learner of the same base and length, it spares that one
+    the reading.
 
     Raises:
         BadProfile: the profile is of another kind.
@@ -60,14 +60,7 @@ class ReaderLearner:
     rank = 0
 
     def __init__(
-        self,
-        profile: Profile,
-        *,
-        hidden: int = 1024,
-        length: int = 0,
-        seed: int = 0,
-        device: str = "auto",
-        known: Known | None = None,
+        self, profile: Profile, *, hidden: int = 1024, length: int = 0, seed: int = 0, device: str = "auto"
     ) -> None:
         if profile.kind != READER:
             raise BadProfile(f"{profile.name} is of kind {profile.kind!r}; here models of kind {READER!r} are trained")
@@ -85,8 +78,8 @@ class ReaderLearner:
         }
         self._base: Any = (fuse(self.network.backbone, torch.float32) if self.device == "cpu" else None) or self.network
         self._tokeniser = Tokeniser(replace(bare, max_tokens=self.length), self.folder)
-        self._labels: dict[tuple[str, str], int] = {}
-        self.known: Known = {} if known is None else known
+        self._labels: dict[str, dict[str, int]] = {}  # by task and label, the rows of `trained["labels"]`
+        self.known: Known = {}
         self._instructions: dict[str, NDArray[np.float32]] = {}
 
     def train(self, mode: bool = True) -> None:
@@ -99,11 +92,14 @@ class ReaderLearner:
 
         Each label of a task gets a vector of its own, trained beside the reader and not saved with it.
         """
-        named = [(task, label) for task in sorted(examples.labels) for label in sorted(examples.labels[task])]
-        self._labels = {each: number for number, each in enumerate(named)}
+        rows = itertools.count()
+        self._labels = {
+            task: {label: next(rows) for label in sorted(examples.labels[task])} for task in sorted(examples.labels)
+        }
+        total = sum(map(len, self._labels.values()))
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.trained["labels"] = torch.randn(len(named), self.profile.dim, device=self.device).requires_grad_()
+            self.trained["labels"] = torch.randn(total, self.profile.dim, device=self.device).requires_grad_()
         some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
         texts = list(dict.fromkeys(examples[int(at)].query[1] for at in some))
         self._read(texts)
@@ -124,11 +120,8 @@ class ReaderLearner:
         else:
             loss = objective(examples, vectors, None, settings)
             if kind == "labels":
-                loss = (
-                    loss
-                    + _ALONE * objective(examples, answers, None, settings)
-                    + _NAMED * self._named(examples, answers)
-                )
+                loss = loss + _ALONE * objective(examples, answers, None, settings)
+                loss = loss + _NAMED * self._named(examples, answers)
             elif all(each.positive[0] for each in examples):  # both sides under instructions: retrieval
                 held = _HELD * (1 - (vectors * base).sum(1)).mean() + _BARELY * weights.mean()
                 loss = loss + settings.keep_weight * held
@@ -137,13 +130,11 @@ class ReaderLearner:
 
     def _named(self, examples: Sequence[Example], answers: Tensor) -> Tensor:
         """Return the cross-entropy of answers (n, d), in the order of `sides`, with their task's labels."""
-        task = examples[0].task
-        rows = [row for (other, _), row in self._labels.items() if other == task]
-        found = torch.nn.functional.normalize(self.trained["labels"][rows], dim=1)
-        sides_ = [[each.labels[side] for each in examples if side < 2 or each.negative] for side in range(3)]
-        wanted = [self._labels[task, label] - rows[0] for side in sides_ for label in side]
-        logits = _SHARPNESS * answers @ found.T
-        return torch.nn.functional.cross_entropy(logits, torch.tensor(wanted, device=self.device))
+        rows = self._labels[examples[0].task]
+        places = {label: place for place, label in enumerate(rows)}
+        wanted = [places[label] for label in side_labels(examples)]
+        found = functional.normalize(self.trained["labels"][list(rows.values())], dim=1)
+        return functional.cross_entropy(_SHARPNESS * answers @ found.T, torch.tensor(wanted, device=self.device))
 
     def __call__(self, pairs: Sequence[Pair], role: Role) -> Tensor:
         """Return unit rows (n, d), float32; where an instruction is empty, the base model's."""
