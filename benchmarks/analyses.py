@@ -95,10 +95,9 @@ def some(source: Examples, most: int, change: Change) -> list[Example]:
     return chosen
 
 
-def judged(data: Path, asked: Figures, name: str, texts: int) -> Figures:
+def judged(data: Path, asked: Figures, base: following.Judged, name: str, texts: int) -> Figures:
     """Return a model's figures: labels by style, the spread over wordings, retrieval and sentence pairs."""
-    base = following.Judged("minilm", "auto", None)
-    one = following.Judged(name, "auto", None)
+    one = following.Judged(name, "auto", None, base)
     found = {each: following.judge_labels(data, asked["labels"], each, base, one, texts) for each in SETS}
     retrieval = following.judge_retrieval(data, asked["retrieval"], "cranfield", base, one)
     pairs = following.judge_similarity(data, asked["similarity"], "stsb", base, one)
@@ -130,17 +129,20 @@ def main() -> None:
     planned = plan(read(RECIPE), {"steps": options.steps})
     found: dict[str, Figures] = {}
     known: Known = {}  # each text is read once for all runs
-    for name, change in RUNS.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "examples.jsonl"
+    with tempfile.TemporaryDirectory() as scratch:
+        base = following.Judged("minilm", "auto", Path(scratch) / "base")
+        for number, (name, change) in enumerate(RUNS.items()):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            path = folder / "examples.jsonl"
             count = rows_.write(path, some(source, options.most, change))
             learner = planned.learner("auto")
             assert isinstance(learner, ReaderLearner)
             learner.known = known
-            train(learner, Examples(path), planned.settings, Path(scratch) / "run")
-            save(learner, Path(scratch) / "model", "analysed")
+            train(learner, Examples(path), planned.settings, folder / "run")
+            save(learner, folder / "model", "analysed")
             print(f"{name}: {count} examples", flush=True)
-            found[name] = judged(options.data, asked, str(Path(scratch) / "model"), options.texts)
+            found[name] = judged(options.data, asked, base, str(folder / "model"), options.texts)
             print(json.dumps({name: found[name]}), flush=True)
     show(found)
     file("analyses", {"steps": options.steps, "most": options.most, "texts": options.texts, "runs": found})
