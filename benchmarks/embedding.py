@@ -34,7 +34,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from results import file
-from retrieval import judgements, ndcg
 from rounded import rounded
 from sentence_transformers import SentenceTransformer
 from torch import nn
@@ -42,6 +41,8 @@ from torch.nn import functional
 
 from instructsearch import embed
 from instructsearch.embed.encoder import Encoder, native_bfloat16
+from instructsearch.evaluate.ranking import ndcg
+from instructsearch.evaluate.runs import read_qrels
 from instructsearch.records import Role
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -227,7 +228,7 @@ def speed(options: argparse.Namespace) -> dict[str, object]:
 
 def judged(folder: Path, most: int) -> tuple[list[tuple[str, str]], dict[str, str], dict[str, dict[str, int]]]:
     """Return a set's documents, its queries, and what is relevant to each; at most so many documents, unless 0."""
-    relevant = judgements(folder / "qrels" / "test.tsv")
+    relevant = read_qrels(folder / "qrels" / "test.tsv")
     corpus = documents(next(iter(sorted(folder.glob("corpus.jsonl*")))))
     if most and len(corpus) > most:
         wanted = {each for row in relevant.values() for each in row}
@@ -236,6 +237,14 @@ def judged(folder: Path, most: int) -> tuple[list[tuple[str, str]], dict[str, st
         corpus = [each for each in corpus if each[0] in wanted] + others[: max(0, most - len(wanted))]
     rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
     return corpus, {str(row["_id"]): str(row["text"]) for row in rows if str(row["_id"]) in relevant}, relevant
+
+
+def gain(order: NDArray[np.intp], ids: list[str], relevant: list[dict[str, int]]) -> float:
+    """Return the mean nDCG@10 of queries, `order` (queries, at least 10) the rows of their documents, best first."""
+    ranked = [[judged.get(ids[at], 0) for at in row] for row, judged in zip(order, relevant, strict=True)]
+    return statistics.mean(
+        ndcg(grades, list(judged.values()), 10) for grades, judged in zip(ranked, relevant, strict=True)
+    )
 
 
 def quality(options: argparse.Namespace) -> dict[str, object]:
@@ -256,9 +265,7 @@ def quality(options: argparse.Namespace) -> dict[str, object]:
         scores = {}
         for name in vectors:
             order = np.argsort(-(asked[name] @ vectors[name].T), axis=1, kind="stable")[:, :10]
-            ranked = ([ids[at] for at in row] for row in order)
-            gains = [ndcg(row, relevant[query]) for query, row in zip(queries, ranked, strict=True)]
-            scores[name] = statistics.mean(gains)
+            scores[name] = gain(order, ids, [relevant[query] for query in queries])
         facts = {
             "documents": len(ids),
             "queries": len(queries),

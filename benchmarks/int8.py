@@ -29,11 +29,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from embedding import judged
+from embedding import gain, judged
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from results import file
-from retrieval import ndcg
 from torch import Tensor, nn
 
 from instructsearch import embed
@@ -241,11 +240,10 @@ def quality(made: dict[str, Any], folder: Path, most: int) -> dict[str, dict[str
     for name, embedder in made.items():
         vectors = base if embedder is exact else embedder.encode(texts)
         order = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :10]
-        gains = [ndcg([ids[at] for at in row], relevant[query]) for query, row in zip(queries, order, strict=True)]
         found[name] = {
             "documents": len(ids),
             **likeness(base, vectors),
-            "ndcg": statistics.mean(gains),
+            "ndcg": gain(order, ids, [relevant[query] for query in queries]),
         }
     return found
 
