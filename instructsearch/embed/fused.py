@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from instructsearch.embed import attention
+
 log = logging.getLogger("instructsearch.embed")
 ARCHITECTURES = frozenset({"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"})
 LEAST_COSINE = {torch.bfloat16: 0.999, torch.float32: 0.999999}
-SLICE = 24 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+SLICE = 12 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+SHORT = 48  # tokens up to which torch's own attention is the faster one in bfloat16
 SHARE = 512  # tokens a thread in a slice of plain products: more leave its cache, fewer leave its products small
 
 
@@ -40,8 +43,10 @@ class FusedBert(nn.Module):
         self._tokens = max(1, SLICE // (dtype.itemsize * int(self.config.intermediate_size)))
         if not packed:
             self._tokens = min(self._tokens, SHARE * torch.get_num_threads())
-        heads = int(self.config.num_attention_heads)
-        self._layers = [_Layer(layer, heads, self._tokens if packed else 0, dtype) for layer in model.encoder.layer]
+        self._heads = int(self.config.num_attention_heads)
+        self._layers = [
+            _Layer(layer, self._heads, self._tokens if packed else 0, dtype) for layer in model.encoder.layer
+        ]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
         """Return states (rows, length, width) in its precision; both arguments are (rows, length).
@@ -74,7 +79,11 @@ class FusedBert(nn.Module):
 
     def _stack(self, hidden: Tensor, used: Tensor, entered: list[Tensor] | None = None) -> Tensor:
         rows, length, width = hidden.shape
-        mask = None if used.all() else used[:, None, None, :]
+        mask: Tensor | list[attention.Piece] | None
+        if self.dtype == torch.bfloat16 and length > SHORT:
+            mask = attention.pieces(used, self._heads, self.dtype)
+        else:
+            mask = None if used.all() else used[:, None, None, :]
         flat = hidden.reshape(rows * length, width)
         for layer in self._layers:
             if entered is not None:
@@ -87,31 +96,40 @@ class _Layer:
     """One layer of BERT. Queries, keys and values are separate products: attention reads their narrow rows faster."""
 
     def __init__(self, layer: Any, heads: int, tokens: int, dtype: torch.dtype) -> None:
-        attention = layer.attention
+        within, after = layer.attention.self, layer.attention.output
         self.heads = heads
-        self.query, self.key, self.value = (
-            _Linear(each, tokens, dtype) for each in (attention.self.query, attention.self.key, attention.self.value)
-        )
-        self.out = _Linear(attention.output.dense, tokens, dtype)
+        # Queries in bfloat16 are scaled by their weights, which are copied anyway; the others share the model's.
+        self.scale = (int(within.query.out_features) // heads) ** -0.5
+        scaled = self.scale if dtype == torch.bfloat16 else 1.0
+        self.scale /= scaled
+        self.query = _Linear(within.query, tokens, dtype, scaled)
+        self.key, self.value = (_Linear(each, tokens, dtype) for each in (within.key, within.value))
+        self.out = _Linear(after.dense, tokens, dtype)
         self.up = _Linear(layer.intermediate.dense, tokens, dtype)
         self.down = _Linear(layer.output.dense, tokens, dtype)
-        self.middle, self.last = attention.output.LayerNorm, layer.output.LayerNorm
+        self.middle, self.last = after.LayerNorm, layer.output.LayerNorm
 
-    def __call__(self, flat: Tensor, rows: int, length: int, mask: Tensor | None) -> Tensor:
+    def __call__(self, flat: Tensor, rows: int, length: int, mask: Tensor | list[attention.Piece] | None) -> Tensor:
         query, key, value = (
-            each(flat).view(rows, length, self.heads, -1).transpose(1, 2) for each in (self.query, self.key, self.value)
+            each(flat).view(rows, length, self.heads, -1) for each in (self.query, self.key, self.value)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        flat = _norm(self.middle, self.out.plus(mixed.transpose(1, 2).reshape(flat.shape), flat))
+        if isinstance(mask, list):
+            mixed = attention.attend(query, key, value, mask)
+        else:
+            query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
+            mixed = mixed.transpose(1, 2)
+        flat = _norm(self.middle, self.out.plus(mixed.reshape(flat.shape), flat))
         return _norm(self.last, self.down.plus(self.up.gelu(flat), flat))
 
 
 class _Linear:
     """A linear layer whose weights lie in the order that oneDNN wants for so many tokens, or as they are for none."""
 
-    def __init__(self, linear: nn.Linear, tokens: int, dtype: torch.dtype) -> None:
-        self.weight: Tensor = linear.weight.detach().to(dtype)
-        self.bias = linear.bias.detach().to(dtype)
+    def __init__(self, linear: nn.Linear, tokens: int, dtype: torch.dtype, factor: float = 1.0) -> None:
+        weight, bias = linear.weight.detach(), linear.bias.detach()
+        self.weight: Tensor = (weight if factor == 1 else weight * factor).to(dtype)
+        self.bias = (bias if factor == 1 else bias * factor).to(dtype)
         self.packed = tokens > 0
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), tokens)
