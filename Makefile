@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ROOT   ?= indexes
+JOBS   ?= 2
 
 # what holds the page to its rules; only the tests use it
 AXE    := 4.14.1
@@ -32,7 +33,7 @@ run: install
 	@$(BIN)/instructsearch search --root $(ROOT) "wait for several coroutines at once" -c stdlib -k 3
 
 test: $(VENV)/tested lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-browser: $(VENV)/tested $(VENV)/axe.min.js
 	@$(BIN)/python -c 'import sys; sys.path.insert(0, "tests"); import chromium; sys.exit(chromium.installed() is None)' \

@@ -37,7 +37,7 @@ class Rounded(FusedBert):
                 _round(each(flat)).view(rows, length, layer.heads, -1).transpose(1, 2)
                 for each in (layer.query, layer.key, layer.value)
             )
-            scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + barred
+            scores = _round(query @ key.transpose(2, 3) * query.shape[-1] ** -0.5) + barred
             mixed = _round(_round(functional.softmax(scores, -1)) @ value).transpose(1, 2).reshape(flat.shape)
             flat = _round(_norm(layer.middle, _round(layer.out.plus(mixed, flat))))
             flat = _round(_norm(layer.last, _round(layer.down.plus(_round(layer.up.gelu(flat)), flat))))

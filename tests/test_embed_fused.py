@@ -76,8 +76,10 @@ def assert_near(model, fused, ids, mask):
     ],
 )
 @pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("short", [0, 48], ids=["pieces", "whole"])
 @pytest.mark.parametrize("lengths", [[9, 9, 9], [1], [20, 13, 7, 2, 1], [2, 30, 5]], ids=str)
-def test_every_token_is_near_the_models_own(lengths, side, dtype, packed):
+def test_every_token_is_near_the_models_own(lengths, short, side, dtype, packed, monkeypatch):
+    monkeypatch.setattr(module, "SHORT", short)
     model = bert()
     assert_near(model, fuse(model, dtype, packed=packed), *batch(lengths, side))
 
