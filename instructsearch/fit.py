@@ -18,7 +18,7 @@ from instructsearch.errors import BadProfile, BadQuery, CollectionDamaged, Model
 from instructsearch.search import BM25
 from instructsearch.store import ViewRow, view_key
 
-DEFAULT_EMBEDDER = "minilm"
+DEFAULT_EMBEDDER = "instruct-minilm"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

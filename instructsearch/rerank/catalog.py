@@ -23,7 +23,7 @@ from instructsearch.embed.weights import is_hub_id, model_folder
 from instructsearch.errors import BadProfile, ModelNotFound
 from instructsearch.rerank.profile import RerankProfile
 
-DEFAULT = "late"  # what a search is reranked by when no name is given
+DEFAULT = "ltr"  # what a search is reranked by when no name is given
 
 
 @cache
