@@ -225,8 +225,8 @@ class Answerer:
             if query.explain:
                 exact = view.scans(max(shape.k, FUSION_DEPTH), allowed=allowed, denied=denied)
                 trace.indexes[row.name] = {"spec": view.spec, "exact": exact, "vectors": view.rows}
-        asked = None if query.mode == "dense" else reading.words
-        if asked is not None:
+        asked = [] if query.mode == "dense" else reading.words
+        if asked:
             rankers[BM25] = lambda depth: snapshot.match(asked, depth, tree)
             scorers[BM25] = partial(words.scores, snapshot, asked)
         if not rankers:

@@ -13,7 +13,7 @@ from instructsearch.asking import understand
 from instructsearch.errors import BadQuery, ViewNotFound
 from instructsearch.filters import Compare, parse, readings
 from instructsearch.records import MODES, Query
-from instructsearch.search import BM25, RRF, Fusion, expression, telling
+from instructsearch.search import BM25, RRF, Fusion, telling, wanted
 from instructsearch.search.spelling import closest, edits, near
 from instructsearch.store import Snapshot, ViewRow, words
 
@@ -31,9 +31,9 @@ class Reading:
     spelling: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def words(self) -> str | None:
-        """What the full-text index is asked, None where there is no word."""
-        return expression(self.query.text, self.spelling)
+    def words(self) -> list[str]:
+        """What the full-text index is asked for."""
+        return wanted(self.query.text, self.spelling)
 
 
 def check(query: Query) -> None:

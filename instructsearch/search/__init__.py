@@ -7,7 +7,7 @@ from instructsearch.search.diversity import marginal
 from instructsearch.search.fusion import BM25, RRF, RRF_CONSTANT, Fusion, Ranked, Scorer
 from instructsearch.search.retrieval import FUSION_DEPTH, Found, Lists, Ranker, Shape, VectorsOf, search
 from instructsearch.search.snippet import snippet
-from instructsearch.search.words import expression, telling
+from instructsearch.search.words import telling, wanted
 
 __all__ = [
     "BM25",
@@ -22,9 +22,9 @@ __all__ = [
     "Scorer",
     "Shape",
     "VectorsOf",
-    "expression",
     "marginal",
     "search",
     "snippet",
     "telling",
+    "wanted",
 ]

@@ -1,4 +1,4 @@
-"""The words of a query as the full-text index is asked for them. Knows text and FTS5's syntax; no index."""
+"""The words of a query as the full-text index is asked for them. Knows text; no index."""
 
 import re
 from collections.abc import Mapping
@@ -22,11 +22,6 @@ def telling(text: str) -> list[str]:
     return ([word for word in words if word not in _STOP_WORDS] or words)[:TERMS]
 
 
-def expression(text: str, spelling: Mapping[str, str] | None = None) -> str | None:
-    """Return the FTS5 expression that OR-s the telling words, or None when there is no word.
-
-    Each word is quoted, so nothing in it is syntax. `spelling` says which are to be read as others.
-    """
-    words = telling(text)
-    read = dict.fromkeys((spelling or {}).get(word, word) for word in words)
-    return " OR ".join(f'"{word}"' for word in read) or None
+def wanted(text: str, spelling: Mapping[str, str] | None = None) -> list[str]:
+    """Return the telling words, each once; `spelling` says which are to be read as others."""
+    return list(dict.fromkeys((spelling or {}).get(word, word) for word in telling(text)))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from instructsearch.store.connection import attach_vocabulary
-from instructsearch.store.reading import TEXT_WEIGHT, TITLE_WEIGHT, Snapshot
+from instructsearch.store.reading import TEXT_WEIGHT, TITLE_WEIGHT, Snapshot, any_of
 
 # two characters that Unicode sets aside for private use; a text that has them itself is not marked
 _OPEN, _CLOSE = "\ue0f8", "\ue0f9"
@@ -20,7 +20,7 @@ def held(snapshot: Snapshot, words: Iterable[str]) -> set[str]:
         "SELECT 1 FROM contents_fts JOIN contents t ON t.id = contents_fts.rowid"
         " WHERE contents_fts MATCH ? AND t.state = 1 LIMIT 1"
     )
-    return {word for word in words if snapshot._one(sql, [f'"{word}"'])}
+    return {word for word in words if snapshot._one(sql, [any_of([word])])}
 
 
 def vocabulary(snapshot: Snapshot, letter: str) -> list[tuple[str, int]]:
@@ -41,19 +41,20 @@ def forms(snapshot: Snapshot, stem: str) -> set[str]:
     return {word for text in texts for word in re.findall(r"\w+", text)}
 
 
-def scores(snapshot: Snapshot, expression: str, contents: Sequence[int]) -> dict[int, float]:
-    """Return the BM25 score of those of the contents that match an FTS5 expression, as `Snapshot.match` has it."""
+def scores(snapshot: Snapshot, words: Sequence[str], contents: Sequence[int]) -> dict[int, float]:
+    """Return the BM25 score of those of the contents that have any of the words, as `Snapshot.match` has it."""
+    # the plus keeps SQLite from starting the index anew for every content, which took 30 times as long
     sql = (
         f"SELECT rowid, -bm25(contents_fts, {TITLE_WEIGHT}, {TEXT_WEIGHT}) FROM contents_fts"
-        " WHERE rowid IN ({}) AND contents_fts MATCH ?"
+        " WHERE +rowid IN ({}) AND contents_fts MATCH ?"
     )
-    return dict(snapshot._batched(sql, contents, [expression]))
+    return dict(snapshot._batched(sql, contents, [any_of(words)]))
 
 
-def marked(snapshot: Snapshot, content: int, expression: str) -> list[tuple[int, int]]:
-    """Return where in a passage's text the words of an FTS5 expression stand, in characters, by place."""
+def marked(snapshot: Snapshot, content: int, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Return where in a passage's text any of the words stand, in characters, by place."""
     sql = "SELECT highlight(contents_fts, 1, ?, ?) FROM contents_fts WHERE contents_fts MATCH ? AND rowid = ?"
-    row = snapshot._one(sql, [_OPEN, _CLOSE, expression, content])
+    row = snapshot._one(sql, [_OPEN, _CLOSE, any_of(words), content])
     return _spans(row[0]) if row else []
 
 
