@@ -14,7 +14,7 @@ import numpy as np
 from instructsearch import vectors
 from instructsearch.errors import CollectionDamaged
 from instructsearch.store import IndexRow, SegmentRow, Snapshot, ViewRow
-from instructsearch.vectors import FloatArray, IdArray, OpenSegment, Segment
+from instructsearch.vectors import BoolArray, FloatArray, IdArray, OpenSegment, Segment
 
 if TYPE_CHECKING:
     from instructsearch.index import VectorIndex
@@ -50,6 +50,7 @@ class View:
         self.segments: list[SegmentRow] = snapshot.segments(row.id, staged=staged)
         self.listed: IndexRow | None = next(iter(snapshot.indexes(row.id)), None)
         self._device = device
+        self._masks: list[BoolArray | None] = []
 
     # --- searching
 
@@ -124,9 +125,18 @@ class View:
         Raises:
             CollectionDamaged: as for `search`.
         """
-        found = vectors.scan(queries, [segment.block for segment in self.opened], k, allowed=allowed, denied=denied)
-        vectors.prove(found[0], self.opened)
+        opened = list(self.opened)
+        blocks = [segment.block for segment in opened]
+        found = vectors.scan(queries, blocks, k, allowed=allowed, denied=denied, masks=self._alive(opened))
+        vectors.prove(found[0], opened)
         return found
+
+    def _alive(self, opened: list[OpenSegment]) -> "list[BoolArray | None]":
+        """Return what `vectors.alive` says of all segments, which changes only as one is added."""
+        masks = self._masks
+        if len(masks) != len(opened):
+            self._masks = masks = vectors.alive([segment.block for segment in opened])
+        return masks
 
     @property
     def spec(self) -> str:

@@ -154,7 +154,7 @@ def test_the_encoder_uses_it_in_bfloat16_only_and_shares_the_embeddings(tmp_path
 
 @needs_bfloat16
 def test_the_encoder_takes_a_plain_copy_where_nothing_is_fused(tmp_path, monkeypatch):
-    monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model, dtype: None)
+    monkeypatch.setattr("instructsearch.embed.encoder.fuse", lambda model, dtype, **_: None)
     encoder = Encoder(embed.find(str(tiny_bert(tmp_path))), device="cpu", precision="bfloat16")
     backbone = encoder.network(torch.bfloat16).backbone
     assert isinstance(backbone, BertModel)

@@ -103,11 +103,27 @@ def test_an_unchanged_passage_of_a_changed_document_keeps_its_chunk_id(store):
     assert after[0][0] not in {id for id, _ in before}
 
 
+def test_words_that_most_texts_have_are_left_out_while_the_others_find_enough(store, monkeypatch):
+    texts = ["common rare", "common rare twice rare", *(f"common filler{at}" for at in range(18)), "unlike"]
+    put(store, *(Document(str(at), text) for at, text in enumerate(texts)))
+    with store.snapshot() as snapshot:
+        whole = snapshot.match(["common", "rare"], 50)
+        assert len(whole) == 20
+        monkeypatch.setattr("instructsearch.store.reading._MANY", 1)
+        assert snapshot._common(["common", "rare", "unlike"]) == {"common"}
+        assert snapshot._common(["common"]) == set()
+        few = snapshot.match(["common", "rare"], 2)
+        assert [content for content, _ in few] == [content for content, _ in whole[:2]]
+        assert [score for _, score in few] == pytest.approx([score for _, score in whole[:2]], abs=1e-5)
+        assert snapshot.match(["common", "rare"], 50) == whole
+        assert len(snapshot.match(["common"], 50)) == 20
+
+
 def test_equal_passages_are_one_content(store):
     put(store, Document("a", "same"), Document("b", "same"), Document("c", "other"))
     with store.snapshot() as snapshot:
         assert snapshot.counts()[:3] == (3, 3, 2)
-        content = snapshot.match('"same"', 10)[0][0]
+        content = snapshot.match(["same"], 10)[0][0]
         assert len(snapshot.showing([content], 10)[content]) == 2
         assert len(snapshot.showing([content], 1)[content]) == 1
 
@@ -116,11 +132,11 @@ def test_what_is_staged_is_not_seen_until_it_is_committed(store):
     with store.writing() as writer:
         writer.stage([(Document("a", "word"), [Chunk(0, 0, 4, "word")])])
         with store.snapshot() as snapshot:
-            assert snapshot.match('"word"', 10) == []
+            assert snapshot.match(["word"], 10) == []
             assert snapshot.live() == []
         writer.commit_sync(Change())
     with store.snapshot() as snapshot:
-        assert len(snapshot.match('"word"', 10)) == 1
+        assert len(snapshot.match(["word"], 10)) == 1
 
 
 def test_an_interrupted_sync_keeps_its_contents_and_forgets_its_documents(store):
@@ -139,7 +155,7 @@ def test_deleted_text_is_gone_from_the_disk_after_a_compact(store):
     with store.writing() as writer:
         writer.commit_sync(Change(gone_documents=[writer.known(["a"])["a"].id]))
     with store.snapshot() as snapshot:
-        assert snapshot.match('"xyzzysecret"', 10) == []
+        assert snapshot.match(["xyzzysecret"], 10) == []
     with store.writing() as writer:
         writer.compacted({})
         writer.vacuum()

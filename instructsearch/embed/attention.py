@@ -19,7 +19,7 @@ class Piece(NamedTuple):
 
     rows: slice
     columns: slice
-    bias: Tensor | None  # (rows, 1, 1, columns): 0 where a token is used, else -inf; nothing where all are
+    bias: Tensor | None  # (rows, 1, 1, columns): -inf where a token is not used; nothing where all are
 
 
 def pieces(used: Tensor, heads: int, dtype: torch.dtype) -> list[Piece]:
@@ -35,7 +35,8 @@ def pieces(used: Tensor, heads: int, dtype: torch.dtype) -> list[Piece]:
         first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
         across = slice(first, min(used.shape[1], first + -(-(last - first) // ROUND) * ROUND))
         here = used[rows, across]
-        bias = None if here.all() else torch.zeros(here.shape, dtype=dtype).masked_fill_(~here, float("-inf"))
+        barred = ~here & here.any(1, keepdim=True)  # a row without tokens may read what it likes, but no NaN
+        bias = torch.zeros(here.shape, dtype=dtype).masked_fill_(barred, float("-inf")) if barred.any() else None
         found.append(Piece(rows, across, None if bias is None else bias[:, None, None]))
         start = rows.stop
     return found

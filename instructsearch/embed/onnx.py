@@ -64,6 +64,8 @@ def session(profile: Profile, graph: Path) -> Any:
     # The graph was optimised when it was made; doing it again costs more than a query.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
+    # Threads that spin for the next query take a core from whatever comes after this one, and answer no sooner.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(graph / GRAPH, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, straight from Exception

@@ -4,15 +4,17 @@ Knows ids and float32 rows; nothing of texts, databases, models or approximate i
 """
 
 from instructsearch.vectors.exact import merge, rescore, scan
-from instructsearch.vectors.rows import Block, FloatArray, IdArray, gather, missing
+from instructsearch.vectors.rows import Block, BoolArray, FloatArray, IdArray, alive, gather, missing
 from instructsearch.vectors.segments import OpenSegment, Segment, fold, open, prove, verify, write
 
 __all__ = [
     "Block",
+    "BoolArray",
     "FloatArray",
     "IdArray",
     "OpenSegment",
     "Segment",
+    "alive",
     "fold",
     "gather",
     "merge",

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from instructsearch.errors import BadVector, CollectionDamaged
-from instructsearch.vectors.rows import CHUNK, Block, BoolArray, FloatArray, IdArray, live, locate, position, sliced
+from instructsearch.vectors.rows import CHUNK, Block, BoolArray, FloatArray, IdArray, alive, locate, position, sliced
 
 Found = tuple[IdArray, FloatArray]
 
 _SCORES = 1 << 24  # scores held at once: 64 MiB
 _ALONE = 1 << 24  # numbers that one thread multiplies in 3 ms
 _CROWD = 3  # times k rows a query that are scored exactly before a block's own kth best is worth finding
+_TOGETHER = 1024  # rows in one product with several queries
 _GATHER_BELOW = 0.4  # copying this share of the rows costs about what scoring all of them does
 
 
@@ -28,11 +29,13 @@ def scan(
     *,
     allowed: IdArray | None = None,
     denied: IdArray | None = None,
+    masks: Sequence[BoolArray | None] | None = None,
 ) -> Found:
     """Return the ids (m, k) and scores (m, k) of the best rows for each of `queries` (m, dim), best first.
 
     `allowed` and `denied` are ascending ids; `allowed` None lets every row in, empty none. Where two blocks hold an id
-    the later one counts. Rows short of k are padded with id -1 and score -inf. Memory is bounded whatever the sizes.
+    the later one counts; `masks` are what `alive` says of the blocks, found out where not given. Rows short of k are
+    padded with id -1 and score -inf. Memory is bounded whatever the sizes.
 
     Raises:
         BadVector: a query holds NaN or infinity, or has another dimension than the rows.
@@ -41,8 +44,8 @@ def scan(
     best = _Best(queries, k)
     if not len(queries) or k == 0:
         return best.table()
-    for ids, vectors, alive in live(blocks):
-        keep = _kept(ids, alive, allowed, denied)
+    for (ids, vectors), mask in zip(blocks, alive(blocks) if masks is None else masks, strict=True):
+        keep = _kept(ids, mask, allowed, denied)
         step = max(1, _SCORES // len(queries))
         spans: Iterator[IdArray | slice] = _spans(len(ids), step)
         if keep is not None and np.count_nonzero(keep) <= _GATHER_BELOW * len(ids):
@@ -171,9 +174,9 @@ def _table(queries: int, k: int, which: IdArray, ids: IdArray, scores: FloatArra
     return all_ids, all_scores
 
 
-def _kept(ids: IdArray, alive: BoolArray | None, allowed: IdArray | None, denied: IdArray | None) -> BoolArray | None:
+def _kept(ids: IdArray, mask: BoolArray | None, allowed: IdArray | None, denied: IdArray | None) -> BoolArray | None:
     """Return which rows may be found; None means all."""
-    keep = alive
+    keep = mask
     if allowed is not None:
         inside = _among(ids, allowed)
         keep = inside if keep is None else keep & inside
@@ -205,5 +208,10 @@ def _products(queries: FloatArray, vectors: FloatArray) -> FloatArray:
     if len(queries) == 1 and vectors.size <= _ALONE:
         alone: FloatArray = np.einsum("nd,d->n", vectors, queries[0])
         return alone[None, :]
-    product: FloatArray = queries @ vectors.T
-    return product
+    # A few queries against many rows: BLAS is fastest where the rows come first, as many as its cache holds.
+    across = np.ascontiguousarray(queries.T)
+    products = np.empty((len(queries), len(vectors)), np.float32)
+    for start in range(0, len(vectors), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        products[:, part] = (vectors[part] @ across).T
+    return products

@@ -58,23 +58,26 @@ def position(wanted: IdArray, ids: IdArray) -> tuple[BoolArray, IdArray]:
     return ids[at] == wanted, at
 
 
-def live(blocks: Sequence[Block]) -> Iterator[tuple[IdArray, FloatArray, BoolArray | None]]:
-    """Yield each block that has rows, with a mask of those that no later block holds again; None means all."""
-    blocks = [block for block in blocks if len(block[0])]
-    first = np.array([ids[0] for ids, _ in blocks])
-    last = np.array([ids[-1] for ids, _ in blocks])
+def alive(blocks: Sequence[Block]) -> list[BoolArray | None]:
+    """Return for each block a mask of the rows that no later block holds again; None means all.
+
+    It takes as long as a search of a few queries, and is the same for every search of the same blocks.
+    """
+    held = [number for number, (ids, _) in enumerate(blocks) if len(ids)]
+    first = np.array([blocks[number][0][0] for number in held])
+    last = np.array([blocks[number][0][-1] for number in held])
     order = np.argsort(first)
-    # Ids only grow, so segments hardly ever overlap, and the ends of each tell.
-    apart = bool((first[order][1:] > last[order][:-1]).all())
-    for number, (ids, vectors) in enumerate(blocks):
-        if apart:
-            yield ids, vectors, None
-            continue
-        alive = np.ones(len(ids), np.bool_)
-        for later in np.flatnonzero((first <= ids[-1]) & (last >= ids[0])).tolist():
-            if later > number:
-                alive &= ~position(ids, blocks[later][0])[0]
-        yield ids, vectors, alive
+    masks: list[BoolArray | None] = [None] * len(blocks)
+    if (first[order][1:] > last[order][:-1]).all():
+        return masks
+    # Each text is embedded with others of its length, so that the segments of one sync interleave.
+    for number, ids in ((number, blocks[number][0]) for number in held):
+        mask = np.ones(len(ids), np.bool_)
+        for at in np.flatnonzero((first <= ids[-1]) & (last >= ids[0])).tolist():
+            if held[at] > number:
+                mask &= ~position(ids, blocks[held[at]][0])[0]
+        masks[number] = None if mask.all() else mask
+    return masks
 
 
 def sliced(rows: IdArray, step: int) -> Iterator[IdArray]:
