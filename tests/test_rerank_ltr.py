@@ -8,6 +8,7 @@ import pytest
 from instructsearch import Collection, Document, Query, embed, plugins, rerank
 from instructsearch.embed.weights import digest
 from instructsearch.errors import BadProfile, ModelDamaged, ModelNotFound
+from instructsearch.fit import DEFAULT_EMBEDDER
 from instructsearch.rerank import weights
 from instructsearch.rerank.evidence import Evidence
 from instructsearch.rerank.features import bm25, features
@@ -174,8 +175,9 @@ def test_what_ships_is_whole_and_loads_by_its_name():
     assert (locate(profile) / "README.md").is_file()
 
 
-def test_the_shipped_ranker_says_of_itself_that_minilm_ignores_instructions():
-    assert not rerank.load("ltr").takes_instruction
+def test_the_shipped_ranker_takes_instructions_as_the_default_embedder_does():
+    assert rerank.find("ltr").embedder == DEFAULT_EMBEDDER
+    assert rerank.load("ltr").takes_instruction
 
 
 # --- weights

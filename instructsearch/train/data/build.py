@@ -73,11 +73,11 @@ class Builder:
     def _cut(self, text: str) -> str:
         return text[: self._recipe.characters]
 
-    def _word(self, aspect: Aspect, labels: Sequence[str] = ()) -> str:
+    def _word(self, aspect: Aspect) -> str:
         """Return a wording of an aspect, or none for the share of texts that the recipe leaves plain."""
         if self._recipe.plain and self._random.random() < self._recipe.plain:
             return ""
-        return aspect.word(self._random, labels)
+        return aspect.word(self._random)
 
     def _some(self, texts: Sequence[str], most: int) -> list[int]:
         """Return at most `most` places in order, chosen by chance."""
@@ -99,21 +99,16 @@ class Builder:
         texts = [texts[at] for at in self._some(texts, source.most)]
         self._pool += texts
         labels = [found[text] for text in texts]
-        names = {
-            label: source.names.get(label, label.replace("_", " ").replace("-", " ")) for label in sorted(set(labels))
-        }
-        yield from self._labelled(f"labels/{source.name}", source.aspect, texts, labels, list(names.values()))
+        yield from self._labelled(f"labels/{source.name}", source.aspect, texts, labels)
+        names = {label: source.names.get(label, label.replace("_", " ").replace("-", " ")) for label in set(labels)}
         yield from self._named(f"names/{source.name}", source.aspect, texts, [names[label] for label in labels])
 
-    def _labelled(
-        self, task: str, aspect: Aspect, texts: Sequence[str], labels: Sequence[str], names: Sequence[str]
-    ) -> Iterator[Example]:
-        """Yield each text with one of the same label and one of another; instructions may say the labels' `names`."""
+    def _labelled(self, task: str, aspect: Aspect, texts: Sequence[str], labels: Sequence[str]) -> Iterator[Example]:
         random = self._random
         for query, positive, negative in mining.by_label(self._encode(texts), labels, random):
-            said = self._word(aspect, names)
+            said = self._word(aspect)
             # now and then the sides are asked in other words, so that wordings of one aspect mean the same
-            others = [self._word(aspect, names) if random.random() < 0.3 else said for _ in range(2)]
+            others = [self._word(aspect) if random.random() < 0.3 else said for _ in range(2)]
             yield Example(
                 (said, texts[query]),
                 (others[0], texts[positive]),
@@ -130,7 +125,7 @@ class Builder:
             others = [each for each in distinct if each != name]
             if others:
                 wrong = str(self._random.choice(others))
-                yield Example((self._word(aspect, distinct), text), ("", name), ("", wrong), task)
+                yield Example((self._word(aspect), text), ("", name), ("", wrong), task)
 
     def _traits(self, most: int) -> Iterator[Example]:
         for trait in TRAITS:
@@ -138,8 +133,7 @@ class Builder:
             texts = self._balanced(told, most)
             labels = [trait.rule(text) or "" for text in texts]
             texts = [trait.shown(text, number) for number, text in enumerate(texts)]
-            names = sorted(set(labels))
-            examples = self._labelled(f"traits/{trait.name}", trait.aspect, texts, labels, names)
+            examples = self._labelled(f"traits/{trait.name}", trait.aspect, texts, labels)
             yield from self._counted(f"traits/{trait.name}", examples)
             yield from self._named(f"names/trait-{trait.name}", trait.aspect, texts, labels)
 
@@ -151,8 +145,7 @@ class Builder:
         labels_of = dict(told)
         texts = self._balanced(told, source.most)
         labels = [labels_of[text] for text in texts]
-        names = sorted(set(labels))
-        examples = self._labelled(f"mentions/{source.name}", source.aspect, texts, labels, names)
+        examples = self._labelled(f"mentions/{source.name}", source.aspect, texts, labels)
         yield from self._counted(f"mentions/{source.name}", examples)
         yield from self._named(f"names/mention-{source.name}", source.aspect, texts, labels)
 

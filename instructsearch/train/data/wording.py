@@ -27,15 +27,6 @@ _DETAILED = (
     "Never mind the subject, what counts is the {noun}.",
     "Pay attention to the {noun} of the {type}, not to its words.",
     "Cluster {type}s by their {noun}",
-    "Represent the {type} for telling its {noun}:",
-    "Represent the {type} for finding out the {noun}:",
-    "Represent the {domain} {type} for seeing its {noun}:",
-    "Represent the {type} for recognising the {noun}:",
-    "Represent the {domain} {type} for knowing the {noun}:",
-    "Leave the topic aside: only the {noun} matters.",
-    "Put together {type}s of the same {noun}, whatever they are about",
-    "Arrange the {type}s by {noun}",
-    "{Noun} by {noun}, each {type} where it belongs",
 )
 _SIMPLE = (
     "Identify the {noun}.",
@@ -55,28 +46,6 @@ _QUESTIONS = (
     "How would you describe the {noun} of the {type}?",
     "Which {noun} fits this {type}?",
 )
-# the labels themselves, the last of them apart
-_OPTIONS = (
-    "Is it {some} or {last}?",
-    "Is this {type} {some} or {last}?",
-    "{Some} or {last}?",
-    "{some} or {last}",
-    "{some}, {last}",
-    "{some} versus {last}",
-    "Tell {some} from {last}",
-    "Separate {some} from {last}.",
-    "Keep {some} apart from {last}",
-    "{Some} on one side, {last} on the other.",
-    "Sort the {type}s into {some} and {last}",
-    "What is the {noun}: {some} or {last}?",
-    "Only the {noun} matters: {some} or {last}",
-    "Decide whether the {type} is {some} or {last}.",
-    "Represent the {type} for telling {some} from {last}:",
-    "Represent the {domain} {type} for seeing whether it is {some} or {last}:",
-    "Represent the {type} by its {noun}, {some} or {last}:",
-)
-_FEW = 8  # labels, up to which an instruction may name them
-_NAMES_LABELS = 0.2
 
 
 @dataclass(frozen=True)
@@ -89,25 +58,14 @@ class Aspect:
     questions: tuple[str, ...] = ()
     wordings: tuple[str, ...] = ()
 
-    def word(self, random: np.random.Generator, labels: Sequence[str] = ()) -> str:
-        """Return one instruction that asks for this aspect, in one of four levels of detail.
-
-        Now and then it names the `labels`, if they are few. One may be several words for the same, between commas.
-        """
-        names: dict[str, str] = {}
-        if 1 < len(labels) <= _FEW and random.random() < _NAMES_LABELS:
-            some = [str(random.choice(each.split(", "))) for each in random.permutation(list(labels))]
-            listed = ", ".join(some[:-1])
-            names = {"some": listed, "Some": listed[:1].upper() + listed[1:], "last": some[-1]}
+    def word(self, random: np.random.Generator) -> str:
+        """Return one instruction that asks for this aspect, in one of four levels of detail."""
         level = random.random()
         own = self.questions if level < 0.3 else self.wordings
-        if not names and own and random.random() < 0.6:
+        if own and random.random() < 0.6:
             return str(random.choice(own))
-        frames: Sequence[str]
-        if names:
-            frames = _OPTIONS
-        elif level < 0.3:
-            frames = _QUESTIONS
+        if level < 0.3:
+            frames: Sequence[str] = _QUESTIONS
         elif level < 0.4:
             frames = _TAGS
         else:
@@ -118,7 +76,6 @@ class Aspect:
             "Noun": noun[:1].upper() + noun[1:],
             "type": str(random.choice(self.types)),
             "domain": str(random.choice(self.domains)),
-            **names,
         }
         said = " ".join(str(random.choice(frames)).format(**words).split())
         return said if random.random() < 0.7 else _varied(said, random)
