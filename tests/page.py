@@ -118,11 +118,12 @@ class Page:
         return self.texts(selector)[0]
 
     def click(self, selector, text=None):
-        """Click in the middle of an element, of those with a text where one is given."""
+        """Click in the middle of an element, once it is there; of those with a text where one is given."""
         mark = "document.querySelectorAll('[data-clicked]').forEach((one) => delete one.dataset.clicked);"
         found = f"[...document.querySelectorAll({json.dumps(selector)})]"
         if text is not None:
             found += f".filter((one) => one.textContent.trim() === {json.dumps(text)})"
+        self.until(f"{found}.length > 0")
         self.run(f"{{ {mark} {found}[0].dataset.clicked = ''; }}")
         self.browser.click(*self.browser.middle("[data-clicked]"))
 
