@@ -110,7 +110,9 @@ def main() -> None:
         root = options.root or Path(scratch)
         found = {folder.name: measured(folder, root, options) for folder in options.sets}
     about = {"embedder": options.embedder or "default", "misspelt": options.misspell}
-    file("retrieval", {"measure": MAIN, "sets": found, **about})
+    # a run of another kind does not take the place of this one
+    kind = "-misspelt" if options.misspell else f"-{options.sets[0].name}" if len(options.sets) == 1 else ""
+    file(f"retrieval{kind}", {"measure": MAIN, "sets": found, **about})
 
 
 if __name__ == "__main__":

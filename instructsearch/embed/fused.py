@@ -16,7 +16,7 @@ from instructsearch.embed import attention
 log = logging.getLogger("instructsearch.embed")
 ARCHITECTURES = frozenset({"BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel"})
 LEAST_COSINE = {torch.bfloat16: 0.999, torch.float32: 0.999999}
-SLICE = 12 << 20  # bytes of a layer's widest states; glibc maps larger ones afresh each time, which halves the speed
+SLICE = 12 << 20  # bytes of a layer's widest states, the fastest of 6, 12 and 24 MiB; beyond 32 glibc maps them afresh
 SHORT = 48  # tokens up to which torch's own attention is the faster one in bfloat16
 SHARE = 512  # tokens a thread in a slice of plain products: more leave its cache, fewer leave its products small
 
@@ -99,10 +99,10 @@ class _Layer:
         within, after = layer.attention.self, layer.attention.output
         self.heads = heads
         # Queries in bfloat16 are scaled by their weights, which are copied anyway; the others share the model's.
-        self.scale = (int(within.query.out_features) // heads) ** -0.5
-        scaled = self.scale if dtype == torch.bfloat16 else 1.0
-        self.scale /= scaled
-        self.query = _Linear(within.query, tokens, dtype, scaled)
+        scale: float = (int(within.query.out_features) // heads) ** -0.5
+        factor = scale if dtype == torch.bfloat16 else 1.0
+        self.scale: float = scale / factor
+        self.query = _Linear(within.query, tokens, dtype, factor)
         self.key, self.value = (_Linear(each, tokens, dtype) for each in (within.key, within.value))
         self.out = _Linear(after.dense, tokens, dtype)
         self.up = _Linear(layer.intermediate.dense, tokens, dtype)
@@ -128,8 +128,10 @@ class _Linear:
 
     def __init__(self, linear: nn.Linear, tokens: int, dtype: torch.dtype, factor: float = 1.0) -> None:
         weight, bias = linear.weight.detach(), linear.bias.detach()
-        self.weight: Tensor = (weight if factor == 1 else weight * factor).to(dtype)
-        self.bias = (bias if factor == 1 else bias * factor).to(dtype)
+        if factor != 1:
+            weight, bias = weight * factor, bias * factor
+        self.weight: Tensor = weight.to(dtype)
+        self.bias = bias.to(dtype)
         self.packed = tokens > 0
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), tokens)

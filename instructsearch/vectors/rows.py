@@ -71,7 +71,8 @@ def alive(blocks: Sequence[Block]) -> list[BoolArray | None]:
     if (first[order][1:] > last[order][:-1]).all():
         return masks
     # Each text is embedded with others of its length, so that the segments of one sync interleave.
-    for number, ids in ((number, blocks[number][0]) for number in held):
+    for number in held:
+        ids = blocks[number][0]
         mask = np.ones(len(ids), np.bool_)
         for at in np.flatnonzero((first <= ids[-1]) & (last >= ids[0])).tolist():
             if held[at] > number:
