@@ -138,7 +138,9 @@ def test_lone_surrogates_become_question_marks(tmp_path):
     assert read_queries(put(tmp_path, '{"_id": "a", "text": "x \\ud800 y"}')) == {"a": "x ? y"}
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"q1 0 d1 1\n" * 999, mtime=0)[:30], b"\x1f\x8b" + b"\0" * 40])
+@pytest.mark.parametrize(
+    "content", [b"not gzip", gzip.compress(b"q1 0 d1 1\n" * 999, mtime=0)[:30], b"\x1f\x8b" + b"\0" * 40]
+)
 def test_a_damaged_archive_is_an_error_of_ours(tmp_path, content):
     with pytest.raises(ReadError, match=r"q.tsv.gz: cannot be read"):
         read_qrels(put(tmp_path, content, "q.tsv.gz"))
