@@ -72,6 +72,18 @@ def test_a_text_that_names_one_member_is_labelled_with_it_and_one_that_names_two
     assert any("country" in each.query[0].lower() for each in examples if each.task == "mentions/country")
 
 
+def test_a_text_that_names_none_has_the_label_for_the_others_and_one_that_names_two_still_has_none(folder):
+    members = {"France": "paris", "Germany": "bonn"}
+    mentions = Mentions("country", ASPECT, members, otherwise="elsewhere")
+    moods = changed(merge={"rare": "joy"})
+    rows = [*ROWS, *({"text": f"nobody went anywhere in {year}", "label": "joy"} for year in range(14))]
+    (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = Labels(moods.name, ("more.jsonl",), moods.aspect, merge=moods.merge)
+    found = labels_of(built(folder, labels=(source,), mentions=(mentions,)), "mentions/country")
+    assert {label for text, label in found.items() if text.startswith("nobody")} == {"elsewhere"}
+    assert {"France", "Germany"} < set(found.values()) and not any(text.startswith("a train") for text in found)
+
+
 def test_what_is_kept_is_asked_in_given_words_and_in_words_made_from_an_aspect(folder):
     keep = Keep("topic", ("what it is about",), aspect=Aspect(("subject",)))
     said = [each.query[0] for each in built(folder, labels=(MOOD,), keep=(keep,))]

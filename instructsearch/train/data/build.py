@@ -139,7 +139,7 @@ class Builder:
 
     def _mentions(self, source: Mentions) -> Iterator[Example]:
         members = {label: frozenset(words.split()) for label, words in source.members.items()}
-        told = [(text, label) for text in dict.fromkeys(self._pool) if (label := _named_once(text, members))]
+        told = [(text, label) for text in dict.fromkeys(self._pool) if (label := _named(text, members, source.otherwise))]
         counts = Counter(label for _, label in told)
         told = [(text, label) for text, label in told if counts[label] >= _MEMBER]
         labels_of = dict(told)
@@ -230,11 +230,11 @@ class Builder:
             yield Example((said, texts[at]), ("", texts[at]), None, f"keep/{source.name}", "keep")
 
 
-def _named_once(text: str, members: dict[str, frozenset[str]]) -> str | None:
-    """Return the one member that a text names, None where it names none or several."""
+def _named(text: str, members: dict[str, frozenset[str]], otherwise: str) -> str:
+    """Return the one member that a text names, nothing where it names several, and `otherwise` where it names none."""
     words = set(_WORD.findall(text.lower()))
-    named = [label for label, own in members.items() if not own.isdisjoint(words)]
-    return named[0] if len(named) == 1 else None
+    named = [label for label, own in members.items() if not own.isdisjoint(words)] or [otherwise]
+    return named[0] if len(named) == 1 else ""
 
 
 def _shortened(instruction: str, random: np.random.Generator) -> str:

@@ -34,12 +34,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Mentions:
-    """An aspect that words tell: a text that names exactly one member, by any of its words, is labelled with it."""
+    """An aspect that words tell: a text that names exactly one member, by any of its words, is labelled with it.
+
+    A text that names none is labelled with `otherwise`, where that is not empty.
+    """
 
     name: str
     aspect: Aspect
     members: dict[str, str]
     most: int = 1500
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
