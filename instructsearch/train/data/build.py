@@ -139,7 +139,8 @@ class Builder:
 
     def _mentions(self, source: Mentions) -> Iterator[Example]:
         members = {label: frozenset(words.split()) for label, words in source.members.items()}
-        told = [(text, label) for text in dict.fromkeys(self._pool) if (label := _named(text, members, source.otherwise))]
+        found = ((text, _named(text, members, source.otherwise)) for text in dict.fromkeys(self._pool))
+        told = [(text, label) for text, label in found if label]
         counts = Counter(label for _, label in told)
         told = [(text, label) for text, label in told if counts[label] >= _MEMBER]
         labels_of = dict(told)
