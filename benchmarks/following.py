@@ -325,7 +325,8 @@ def main() -> None:
         **found,
     }
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(options.embedder).name).strip("-")
-    file(f"following-{name}{'-quick' if options.quick else ''}", measured)
+    kind = "".join(f"-{each}" for each in (*(["quick"] if options.quick else []), *(options.only or [])))
+    file(f"following-{name}{kind}", measured)  # so that runs of other parts stand beside each other
 
 
 if __name__ == "__main__":

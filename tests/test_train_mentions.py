@@ -75,10 +75,9 @@ def test_a_text_that_names_one_member_is_labelled_with_it_and_one_that_names_two
 def test_a_text_that_names_none_has_the_label_for_the_others_and_one_that_names_two_still_has_none(folder):
     members = {"France": "paris", "Germany": "bonn"}
     mentions = Mentions("country", ASPECT, members, otherwise="elsewhere")
-    moods = changed(merge={"rare": "joy"})
     rows = [*ROWS, *({"text": f"nobody went anywhere in {year}", "label": "joy"} for year in range(14))]
     (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = Labels(moods.name, ("more.jsonl",), moods.aspect, merge=moods.merge)
+    source = Labels(MOOD.name, ("more.jsonl",), MOOD.aspect)
     found = labels_of(built(folder, labels=(source,), mentions=(mentions,)), "mentions/country")
     assert {label for text, label in found.items() if text.startswith("nobody")} == {"elsewhere"}
     assert {"France", "Germany"} < set(found.values()) and not any(text.startswith("a train") for text in found)
