@@ -4,8 +4,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from instructsearch.train.data.recipe import read
+from instructsearch.train.data.traits import TRAITS
+
+RECIPE = Path(__file__).parent.parent / "instructsearch" / "train" / "recipes" / "instruct-minilm.toml"
+LITTLE = frozenset("a an and at be by do does for in is it its of or that the this to what which with".split())
 FILE = Path(__file__).parent.parent / "benchmarks" / "following.toml"
 ASKED = tomllib.loads(FILE.read_text(encoding="utf-8"))
 STYLES = ("template", "question", "free", "tag")
@@ -26,6 +32,29 @@ def test_every_set_is_asked_in_four_styles(name, facts):
     assert re.fullmatch(r"Represent the .+ for .+:", facts["template"])
     assert facts["question"].endswith("?")
     assert len(facts["tag"].split()) <= 5
+
+
+def weighty(said):
+    """Return the words of a wording that carry its meaning, without order and plurals."""
+    return frozenset(word.rstrip("s") for word in re.findall(r"[a-z]+", said.lower()) if word not in LITTLE)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The wordings that the recipe trains on, by their weighty words: those it lists, and draws of the others."""
+    recipe, random = read(RECIPE), np.random.default_rng(0)
+    aspects = [each.aspect for each in (*recipe.labels, *recipe.mentions, *recipe.keep, *TRAITS) if each.aspect]
+    said = [word for each in aspects for word in (*each.questions, *each.wordings)]
+    said += [word for each in recipe.keep for word in each.wordings]
+    said += [word for each in recipe.pairs for word in (*each.queries, *each.passages)]
+    said += [each.word(random) for each in aspects for _ in range(600)]
+    return {weighty(each): each for each in said}
+
+
+@pytest.mark.parametrize(("name", "facts"), SETS, ids=[name for name, _ in SETS])
+def test_no_wording_is_trained_on(name, facts, trained):
+    for style in STYLES:
+        assert weighty(facts[style]) not in trained, f"{facts[style]!r} and {trained[weighty(facts[style])]!r}"
 
 
 @pytest.mark.parametrize("name", ASKED["labels"])

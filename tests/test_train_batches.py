@@ -51,6 +51,16 @@ def test_weights_multiply_a_tasks_share_and_0_leaves_it_out():
     assert found["small"] / 2000 == pytest.approx(0.75, abs=0.035)
 
 
+def test_a_fading_task_is_drawn_ever_less_until_the_last_batch():
+    batches = Batches(TASKS, 4, evenness=0.0, fades={"small": 0.0}, total=3000)
+    found = [batches.step(number)[0] == "small" for number in range(3000)]
+    thirds = [sum(found[start : start + 1000]) / 1000 for start in range(0, 3000, 1000)]
+    # of three tasks: (1 - t) / (3 - t), averaged over each third
+    assert thirds == pytest.approx([0.294, 0.199, 0.076], abs=0.03)
+    unfaded = Batches(TASKS, 4, evenness=0.0, total=3000)
+    assert unfaded.step(5)[1].tolist() == Batches(TASKS, 4, evenness=0.0).step(5)[1].tolist()
+
+
 def test_a_task_may_have_a_size_of_its_own():
     batches = Batches(TASKS, 4, sizes={"large": 12})
     assert {task: len(rows) for task, rows in map(batches.step, range(100))} == {"small": 4, "large": 12, "tiny": 2}
@@ -69,6 +79,8 @@ def test_a_task_has_the_weight_of_the_longest_beginning_of_its_name():
     settings = Settings(weights=(("labels/", 3.0), ("labels/emo", 0.5), ("keep", 2.0)))
     tasks = ("labels/emotion", "labels/irony", "keep/topic", "qa/nq")
     assert [settings.weight(task) for task in tasks] == [0.5, 3.0, 2.0, 1.0]
+    fading = Settings(fades=(("labels/", 0.2), ("labels/emo", 0.0)))
+    assert [fading.fade(task) for task in tasks] == [0.0, 0.2, 1.0, 1.0]
 
 
 def test_the_rate_rises_then_falls_to_a_twentieth():
@@ -95,6 +107,7 @@ def test_the_rate_rises_then_falls_to_a_twentieth():
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"weights": (("keep/", -1.0),)}, "the weight of 'keep/' must be 0 or more"),
         ({"weights": (("keep/", "2"),)}, "the weight of 'keep/' must be a number"),
+        ({"fades": (("keep/", -1.0),)}, "the fade of 'keep/' must be 0 or more"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(wrong, reason):

@@ -147,6 +147,26 @@ def test_no_text_is_longer_than_the_recipe_says(examples):
     assert all(len(each.positive[1]) <= 40 for each in of(examples, "qa/") + of(examples, "superni/"))
 
 
+# --- texts that no other example took
+
+
+def test_rules_label_the_texts_that_sampling_left_out(folder):
+    few = replace(FULL, answers=(replace(FULL.answers[0], most=2),), pairs=(replace(FULL.pairs[0], most=2),))
+    some = built(folder, few)
+    ruled = {text for each in of(some, "traits/") for _, text in (each.query, each.positive, each.negative)}
+    taken = {
+        text
+        for each in some
+        if not each.task.startswith(("traits/", "names/"))
+        for _, text in (each.query, each.positive)
+    }
+    assert any(text.startswith("who ") for text in ruled - taken) and any("The sky" in text for text in ruled - taken)
+    # what is kept comes from the examples' own texts, and a refused task's and a left-out set's from nowhere
+    kept = {each.query[1] for each in of(some, "keep/")}
+    assert kept <= taken
+    assert not any("fool" in text for text in ruled)
+
+
 # --- labelled texts
 
 

@@ -118,7 +118,9 @@ def test_a_recipe_says_all_of_it(tmp_path):
     made = recipes.read(tmp_path / "recipe.toml")
     assert made.labels[0].merge == {"joy": "good"} and made.labels[0].only == {"task": "task1"}
     assert made.mentions[0].members == {"France": "paris"} and made.mentions[0].aspect.nouns == ("country",)
-    assert made.keep[0].wordings == ("topic",) and made.keep[0].aspect == Aspect(("subject",), wordings=("topic",))
+    assert made.keep[0].wordings == ("topic",) and made.keep[0].aspect == Aspect(
+        ("subject",), wordings=("topic",), topical=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_a_profile_of_kind_answer_has_the_learner_of_its_kind(recipe, tmp_path):
         ({"length": "long"}, "length is 'long'"),
         ({"weights": [1]}, r"in its table \[training\]"),
         ({"weights": {"a": "b"}}, "the weight of 'a' must be a number"),
+        ({"fades": [1]}, r"in its table \[training\]"),
+        ({"fades": {"a": "b"}}, "the fade of 'a' must be a number"),
         ({"batch": "4"}, "batch must be int"),
     ],
 )

@@ -52,6 +52,14 @@ def test_nothing_is_left_of_a_template():
         assert "{" not in each and "  " not in each and each == each.strip() and each
 
 
+def test_only_wordings_of_a_subject_itself_leave_the_subject_in_and_the_mood_out():
+    said, topical = words(Aspect(("length",))), words(Aspect(("theme",), topical=True))
+    assert any("the subject is of no interest" in each.lower() for each in said)
+    assert not any("subject" in each or "are about" in each for each in topical)
+    assert any("the theme counts, not the opinion" in each.lower() for each in topical)
+    assert not any(word in each.lower() for each in said for word in ("liked", "opinion", "happy", "mood"))
+
+
 def test_every_word_of_an_aspect_comes_up():
     said = " ".join(words(FULL))
     for each in (*FULL.nouns, *FULL.types, "social media"):

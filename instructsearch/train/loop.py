@@ -153,8 +153,10 @@ def _batches(learner: Trainee, examples: Examples, settings: Settings) -> Batche
     weights = {task: settings.weight(task) for task in tasks}
     # a kept example is one text where a labelled one is three
     sizes = {task: 3 * settings.batch for task in tasks if examples.kinds[task] == "keep"}
+    fades = {task: settings.fade(task) for task in tasks}
+    total = settings.steps * settings.together
     try:
-        return Batches(tasks, settings.batch, settings.seed, settings.evenness, weights, sizes)
+        return Batches(tasks, settings.batch, settings.seed, settings.evenness, weights, sizes, fades, total)
     except ValueError as error:
         raise ReadError(str(examples.path), str(error)) from None
 

@@ -84,9 +84,9 @@ def plan(recipe: Recipe, changes: Mapping[str, Any]) -> Plan:
     if unknown := sorted(set(wanted) - known):
         raise ReadError("the recipe", f"training has no setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
     own = {name: wanted.pop(name) for name in _OWN if name in wanted}
-    weights = wanted.pop("weights", {})
     try:
-        settings = Settings(**wanted, weights=tuple(sorted(weights.items())))
+        wanted |= {name: tuple(sorted(wanted.get(name, {}).items())) for name in ("weights", "fades")}
+        settings = Settings(**wanted)
         return Plan(profile, settings, **own)
     except (ValueError, AttributeError) as error:
         raise ReadError("the recipe", f"in its table [training], {error}") from None

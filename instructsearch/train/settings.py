@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+_BY_TASK = {"weights": "weight", "fades": "fade"}
 _POSITIVE = frozenset({"steps", "batch", "together", "slice", "rate", "temperature", "keep_temperature"})
 
 
@@ -14,7 +15,8 @@ _POSITIVE = frozenset({"steps", "batch", "together", "slice", "rate", "temperatu
 class Settings:
     """What a run does. `batch` is in examples, of which a kind `labels` one is up to three texts; `together` are the
     batches, each of one task, whose gradients make up a step; `slice` are the texts
-    held in memory at once; `weights` share out steps by the beginnings of tasks' names.
+    held in memory at once; `weights` share out steps by the beginnings of tasks' names, and `fades` are what these
+    weights are multiplied by at the end, and in equal parts on the way there.
 
     Raises:
         ValueError: a setting is of the wrong type or out of bounds; the message names it.
@@ -35,20 +37,24 @@ class Settings:
     seed: int = 0
     dropout: bool = False
     weights: tuple[tuple[str, float], ...] = ()
+    fades: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name == "weights":
+            if each.name in _BY_TASK:
                 for start, weight in value:
-                    _check(f"the weight of {start!r}", weight, 0.0)
+                    _check(f"the {_BY_TASK[each.name]} of {start!r}", weight, 0.0)
             else:
                 _check(each.name, value, each.default, positive=each.name in _POSITIVE)
 
     def weight(self, task: str) -> float:
         """Return the weight of a task: that of the longest beginning of its name, or 1."""
-        fitting = [(len(start), value) for start, value in self.weights if task.startswith(start)]
-        return max(fitting)[1] if fitting else 1.0
+        return _longest(self.weights, task)
+
+    def fade(self, task: str) -> float:
+        """Return what a task's weight is multiplied by at the end, found as its weight is."""
+        return _longest(self.fades, task)
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step: a linear rise, then a linear fall to a twentieth."""
@@ -56,6 +62,11 @@ class Settings:
         if step < rise:
             return self.rate * (step + 1) / rise
         return self.rate * max(0.05, (self.steps - step) / max(1, self.steps - rise))
+
+
+def _longest(values: tuple[tuple[str, float], ...], task: str) -> float:
+    fitting = [(len(start), value) for start, value in values if task.startswith(start)]
+    return max(fitting)[1] if fitting else 1.0
 
 
 def _check(name: str, value: Any, sample: Any, *, positive: bool = False) -> None:

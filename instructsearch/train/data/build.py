@@ -22,6 +22,7 @@ Encode = Callable[[Sequence[str]], FloatArray]
 _WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*\w)?\.?")
 _MEMBER = 12  # texts that have to name a member for it to count
 _FROM_ASPECT = 0.35
+_SHORT = 300  # characters of a task's input up to which it is a text like any other
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -35,7 +36,8 @@ class Builder:
         self._known: dict[str, FloatArray] = {}
         self._told = told
         self._random = np.random.default_rng(recipe.seed)
-        self._pool: list[str] = []
+        self._pool: list[str] = []  # texts of the examples so far
+        self._spare: list[str] = []  # texts of the same files that no example took, for those that rules label
 
     def examples(self) -> Iterator[Example]:
         """Yield every example of the recipe.
@@ -51,6 +53,7 @@ class Builder:
         for pairs in recipe.pairs:
             yield from self._pairs(pairs)
         self._random.shuffle(self._pool)
+        self._random.shuffle(self._spare)
         if recipe.traits:
             yield from self._traits(recipe.traits)
         for mentions in recipe.mentions:
@@ -129,7 +132,7 @@ class Builder:
 
     def _traits(self, most: int) -> Iterator[Example]:
         for trait in TRAITS:
-            told = [(text, label) for text in dict.fromkeys(self._pool) if (label := trait.rule(text)) is not None]
+            told = [(text, label) for text in self._ruled() if (label := trait.rule(text)) is not None]
             texts = self._balanced(told, most)
             labels = [trait.rule(text) or "" for text in texts]
             texts = [trait.shown(text, number) for number, text in enumerate(texts)]
@@ -139,7 +142,7 @@ class Builder:
 
     def _mentions(self, source: Mentions) -> Iterator[Example]:
         members = {label: frozenset(words.split()) for label, words in source.members.items()}
-        found = ((text, _named(text, members, source.otherwise)) for text in dict.fromkeys(self._pool))
+        found = ((text, _named(text, members, source.otherwise)) for text in self._ruled())
         told = [(text, label) for text, label in found if label]
         counts = Counter(label for _, label in told)
         told = [(text, label) for text, label in told if counts[label] >= _MEMBER]
@@ -149,6 +152,10 @@ class Builder:
         examples = self._labelled(f"mentions/{source.name}", source.aspect, texts, labels)
         yield from self._counted(f"mentions/{source.name}", examples)
         yield from self._named(f"names/mention-{source.name}", source.aspect, texts, labels)
+
+    def _ruled(self) -> list[str]:
+        """Return the texts that rules and word lists may label, those that other examples hold first."""
+        return list(dict.fromkeys([*self._pool, *self._spare]))
 
     def _balanced(self, told: Sequence[tuple[str, str]], most: int) -> list[str]:
         groups: dict[str, list[str]] = {}
@@ -170,7 +177,8 @@ class Builder:
                     tasks.setdefault(task, []).append((said, self._cut(text), output))
         for task, found in sorted(tasks.items()):
             some = [found[at] for at in self._some([text for _, text, _ in found], source.most)]
-            self._pool += [text for _, text, _ in some if len(text) < 300]
+            self._pool += [text for _, text, _ in some if len(text) < _SHORT]
+            self._spare += [text for _, text, _ in found if len(text) < _SHORT]
             yield from self._counted(f"{source.name}/{task}", self._task(source, task, some))
 
     def _task(self, source: Answers, task: str, found: Sequence[tuple[str, str, str]]) -> Iterator[Example]:
@@ -208,6 +216,7 @@ class Builder:
             most = max(2, source.most * len(found) // total)
             some = [found[at] for at in self._some([query for query, _ in found], most)]
             self._pool += [query for query, _ in some]
+            self._spare += [text for pair in found for text in pair]
             yield from self._counted(f"{source.name}/{group}", self._passages(source, group, some))
 
     def _passages(self, source: Pairs, group: str, found: Sequence[tuple[str, str]]) -> Iterator[Example]:

@@ -151,7 +151,7 @@ def _source(kind: str, facts: dict[str, Any]) -> Any:
         words = {each.name: facts.pop(each.name) for each in fields(Aspect) if each.name in facts}
         if not words.get("nouns"):
             raise ValueError(f"{where} needs nouns: what its texts are alike in")
-        facts["aspect"] = _made(Aspect, where, words)
+        facts["aspect"] = _made(Aspect, where, {"topical": kind == "keep", **words})
         facts |= {"wordings": shared} if shared is not None else {}
     return _made(_KINDS[kind], where, facts)
 
@@ -183,6 +183,7 @@ _WORDS: dict[Any, str] = {
     str: "a string",
     int: "a whole number, 0 or more",
     float: "a number from 0 to 1",
+    bool: "true or false",
     tuple[str, ...]: "a list of strings",
     dict[str, str]: "a table of strings",
     dict[str, Any]: "a table",

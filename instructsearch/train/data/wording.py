@@ -9,6 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_WHATEVER_THE_SUBJECT = (
+    "Never mind the subject, what counts is the {noun}.",
+    "Pay attention to the {noun} of the {type}, not to its words.",
+    "Whatever the {type}s are about, compare the {noun}.",
+    "The subject is of no interest here, the {noun} is.",
+)
+_WHATEVER_THE_MOOD = (
+    "Compare the {noun}, whether it is liked or hated.",
+    "The {noun} counts, not the opinion of it.",
+    "Group {type}s by {noun}, happy and angry ones alike",
+    "Mood and manner aside: the same {noun}?",
+)
 _DETAILED = (
     "Represent the {type} by its {noun}:",
     "Represent the {type} for {noun} classification:",
@@ -24,9 +36,12 @@ _DETAILED = (
     "I would like to sort these {type}s by their {noun}.",
     "Two {type}s are alike if they share the same {noun}.",
     "Look at the {noun} and at nothing else.",
-    "Never mind the subject, what counts is the {noun}.",
-    "Pay attention to the {noun} of the {type}, not to its words.",
     "Cluster {type}s by their {noun}",
+    "Represent the {type} for telling its {noun}:",
+    "Represent the {domain} {type} for finding out its {noun}:",
+    "Represent the {type} for recognising the {noun}:",
+    "Represent the {domain} {type} by nothing but its {noun}:",
+    "{type}s are neighbours if the {noun} is the same",
 )
 _SIMPLE = (
     "Identify the {noun}.",
@@ -50,13 +65,18 @@ _QUESTIONS = (
 
 @dataclass(frozen=True)
 class Aspect:
-    """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and sentences."""
+    """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and sentences.
+
+    An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is the mood, where
+    those of the others tell it to disregard the subject.
+    """
 
     nouns: tuple[str, ...]
     types: tuple[str, ...] = ("text", "sentence", "passage")
     domains: tuple[str, ...] = ("",)
     questions: tuple[str, ...] = ()
     wordings: tuple[str, ...] = ()
+    topical: bool = False
 
     def word(self, random: np.random.Generator) -> str:
         """Return one instruction that asks for this aspect, in one of four levels of detail."""
@@ -68,8 +88,10 @@ class Aspect:
             frames: Sequence[str] = _QUESTIONS
         elif level < 0.4:
             frames = _TAGS
+        elif level < 0.6:
+            frames = _SIMPLE
         else:
-            frames = _SIMPLE if level < 0.6 else _DETAILED
+            frames = (*_DETAILED, *(_WHATEVER_THE_MOOD if self.topical else _WHATEVER_THE_SUBJECT))
         noun = str(random.choice(self.nouns))
         words = {
             "noun": noun,
