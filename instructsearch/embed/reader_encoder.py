@@ -22,6 +22,8 @@ from instructsearch.embed.tokens import Tokens
 from instructsearch.embed.weights import locate
 
 _REMEMBERED = 4096  # instructions whose states are kept
+_STATES = 22 << 20  # bytes of all layers' states of a batch, in either precision: 43 were slower in float32
+_ELSEWHERE = 16_384  # padded tokens a batch where no cache has to hold them
 
 
 class ReaderEncoder(Reading):
@@ -46,10 +48,23 @@ class ReaderEncoder(Reading):
         super().__init__(profile, locate(profile), choose_device(device))
         self.precision: Precision = precision
         self.network = (network or reader_file.load(profile, self.folder)).to(self.device)
+        self.budget = self._tokens_at_once()
         self._packed: dict[torch.dtype, FusedBert | None] = {}
         self._asked: OrderedDict[bytes, Asked] = OrderedDict()
         if check:
             check_at_load(self)
+
+    def _tokens_at_once(self) -> int:
+        """Return the padded tokens of a batch: as many as leave their states in the processor's cache until pooled."""
+        if self.device != "cpu":
+            return _ELSEWHERE
+        config = self.network.backbone.config
+        dtype = torch.bfloat16 if self._half(bulk=True) else torch.float32
+        token = (int(config.num_hidden_layers) + 1) * int(config.hidden_size) * dtype.itemsize
+        return max(1, _STATES // token)
+
+    def _half(self, *, bulk: bool) -> bool:
+        return self.precision == "bfloat16" or (self.precision == "auto" and bulk and native_bfloat16(self.device))
 
     def _answered(self, batch: Batch, instructions: Sequence[Tokens], places: Places, *, bulk: bool) -> FloatArray:
         with torch.inference_mode():
@@ -62,7 +77,7 @@ class ReaderEncoder(Reading):
 
     def _read(self, batch: Batch, *, bulk: bool) -> Read:
         ids, attention = (torch.from_numpy(each).to(self.device) for each in (batch.ids, batch.attention))
-        half = self.precision == "bfloat16" or (self.precision == "auto" and bulk and native_bfloat16(self.device))
+        half = self._half(bulk=bulk)
         fused = self._fused(torch.bfloat16 if half else torch.float32) if bulk else None
         if fused is not None:
             return self.network.read(fused.through(ids, attention), attention)
