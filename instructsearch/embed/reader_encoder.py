@@ -59,12 +59,12 @@ class ReaderEncoder(Reading):
         if self.device != "cpu":
             return _ELSEWHERE
         config = self.network.backbone.config
-        dtype = torch.bfloat16 if self._half(bulk=True) else torch.float32
-        token = (int(config.num_hidden_layers) + 1) * int(config.hidden_size) * dtype.itemsize
+        token = (int(config.num_hidden_layers) + 1) * int(config.hidden_size) * self._dtype(bulk=True).itemsize
         return max(1, _STATES // token)
 
-    def _half(self, *, bulk: bool) -> bool:
-        return self.precision == "bfloat16" or (self.precision == "auto" and bulk and native_bfloat16(self.device))
+    def _dtype(self, *, bulk: bool) -> torch.dtype:
+        half = self.precision == "bfloat16" or (self.precision == "auto" and bulk and native_bfloat16(self.device))
+        return torch.bfloat16 if half else torch.float32
 
     def _answered(self, batch: Batch, instructions: Sequence[Tokens], places: Places, *, bulk: bool) -> FloatArray:
         with torch.inference_mode():
@@ -77,11 +77,11 @@ class ReaderEncoder(Reading):
 
     def _read(self, batch: Batch, *, bulk: bool) -> Read:
         ids, attention = (torch.from_numpy(each).to(self.device) for each in (batch.ids, batch.attention))
-        half = self._half(bulk=bulk)
-        fused = self._fused(torch.bfloat16 if half else torch.float32) if bulk else None
+        dtype = self._dtype(bulk=bulk)
+        fused = self._fused(dtype) if bulk else None
         if fused is not None:
             return self.network.read(fused.through(ids, attention), attention)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             states = self.network.through(ids, attention)
         return self.network.read(states, attention)
 

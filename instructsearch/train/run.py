@@ -20,7 +20,7 @@ from instructsearch.train.examples import Examples
 from instructsearch.train.learner import Learner, Method
 from instructsearch.train.loop import LOG, Progress, train
 from instructsearch.train.reader import ReaderLearner
-from instructsearch.train.settings import Settings
+from instructsearch.train.settings import BY_TASK, Settings
 
 _OWN = ("method", "rank", "length", "hidden")  # settings of the plan, not of the steps
 RUN, MODEL, CURVE = "run", "model", "curve.png"
@@ -85,7 +85,7 @@ def plan(recipe: Recipe, changes: Mapping[str, Any]) -> Plan:
         raise ReadError("the recipe", f"training has no setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
     own = {name: wanted.pop(name) for name in _OWN if name in wanted}
     try:
-        wanted |= {name: tuple(sorted(wanted.get(name, {}).items())) for name in ("weights", "fades")}
+        wanted |= {name: tuple(sorted(wanted.get(name, {}).items())) for name in BY_TASK}
         settings = Settings(**wanted)
         return Plan(profile, settings, **own)
     except (ValueError, AttributeError) as error:

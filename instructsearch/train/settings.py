@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-_BY_TASK = {"weights": "weight", "fades": "fade"}
+BY_TASK = {"weights": "weight", "fades": "fade"}  # settings by the beginnings of tasks' names
 _POSITIVE = frozenset({"steps", "batch", "together", "slice", "rate", "temperature", "keep_temperature"})
 
 
@@ -42,9 +42,9 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name in _BY_TASK:
+            if each.name in BY_TASK:
                 for start, weight in value:
-                    _check(f"the {_BY_TASK[each.name]} of {start!r}", weight, 0.0)
+                    _check(f"the {BY_TASK[each.name]} of {start!r}", weight, 0.0)
             else:
                 _check(each.name, value, each.default, positive=each.name in _POSITIVE)
 

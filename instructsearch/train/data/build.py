@@ -54,10 +54,12 @@ class Builder:
             yield from self._pairs(pairs)
         self._random.shuffle(self._pool)
         self._random.shuffle(self._spare)
+        # those that other examples hold come first, since they are read anyway
+        texts = list(dict.fromkeys([*self._pool, *self._spare]))
         if recipe.traits:
-            yield from self._traits(recipe.traits)
+            yield from self._traits(recipe.traits, texts)
         for mentions in recipe.mentions:
-            yield from self._mentions(mentions)
+            yield from self._mentions(mentions, texts)
         for keep in recipe.keep:
             yield from self._counted(f"keep/{keep.name}", self._keep(keep))
 
@@ -130,32 +132,28 @@ class Builder:
                 wrong = str(self._random.choice(others))
                 yield Example((self._word(aspect), text), ("", name), ("", wrong), task)
 
-    def _traits(self, most: int) -> Iterator[Example]:
+    def _traits(self, most: int, texts: Sequence[str]) -> Iterator[Example]:
         for trait in TRAITS:
-            told = [(text, label) for text in self._ruled() if (label := trait.rule(text)) is not None]
-            texts = self._balanced(told, most)
-            labels = [trait.rule(text) or "" for text in texts]
-            texts = [trait.shown(text, number) for number, text in enumerate(texts)]
-            examples = self._labelled(f"traits/{trait.name}", trait.aspect, texts, labels)
+            told = [(text, label) for text in texts if (label := trait.rule(text)) is not None]
+            some = self._balanced(told, most)
+            labels = [trait.rule(text) or "" for text in some]
+            some = [trait.shown(text, number) for number, text in enumerate(some)]
+            examples = self._labelled(f"traits/{trait.name}", trait.aspect, some, labels)
             yield from self._counted(f"traits/{trait.name}", examples)
-            yield from self._named(f"names/trait-{trait.name}", trait.aspect, texts, labels)
+            yield from self._named(f"names/trait-{trait.name}", trait.aspect, some, labels)
 
-    def _mentions(self, source: Mentions) -> Iterator[Example]:
+    def _mentions(self, source: Mentions, texts: Sequence[str]) -> Iterator[Example]:
         members = {label: frozenset(words.split()) for label, words in source.members.items()}
-        found = ((text, _named(text, members, source.otherwise)) for text in self._ruled())
+        found = ((text, _named(text, members, source.otherwise)) for text in texts)
         told = [(text, label) for text, label in found if label]
         counts = Counter(label for _, label in told)
         told = [(text, label) for text, label in told if counts[label] >= _MEMBER]
         labels_of = dict(told)
-        texts = self._balanced(told, source.most)
-        labels = [labels_of[text] for text in texts]
-        examples = self._labelled(f"mentions/{source.name}", source.aspect, texts, labels)
+        some = self._balanced(told, source.most)
+        labels = [labels_of[text] for text in some]
+        examples = self._labelled(f"mentions/{source.name}", source.aspect, some, labels)
         yield from self._counted(f"mentions/{source.name}", examples)
-        yield from self._named(f"names/mention-{source.name}", source.aspect, texts, labels)
-
-    def _ruled(self) -> list[str]:
-        """Return the texts that rules and word lists may label, those that other examples hold first."""
-        return list(dict.fromkeys([*self._pool, *self._spare]))
+        yield from self._named(f"names/mention-{source.name}", source.aspect, some, labels)
 
     def _balanced(self, told: Sequence[tuple[str, str]], most: int) -> list[str]:
         groups: dict[str, list[str]] = {}
