@@ -47,6 +47,7 @@ def trained():
     said = [word for each in aspects for word in (*each.questions, *each.wordings)]
     said += [word for each in recipe.keep for word in each.wordings]
     said += [word for each in recipe.pairs for word in (*each.queries, *each.passages)]
+    said += [word for words in recipe.words.values() for word in words]
     said += [each.word(random) for each in aspects for _ in range(600)]
     return {weighty(each): each for each in said}
 

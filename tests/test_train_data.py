@@ -200,6 +200,36 @@ def test_every_side_of_labelled_texts_is_asked_for_the_aspect(examples):
     assert len(said(many)) > 8
 
 
+def test_thinned_copies_carry_the_label_of_their_text_and_lack_some_of_its_words(folder):
+    thinned = replace(FULL, characters=200, labels=(replace(FULL.labels[0], thinned=2),))
+    rows = of(built(folder, thinned), "labels/mood")
+    label_of = {text: label for text, label in reversed(MOODS) if text.strip()}
+    copies = {each.query[1]: each.labels[0] for each in rows if each.query[1] not in label_of}
+    assert len(rows) == 3 * len(label_of)
+    assert copies
+    for copy, label in copies.items():
+        whole = [text for text in label_of if label_of[text] == label and contains(text.split(), copy.split())]
+        assert whole
+        assert len(copy.split()) >= 3
+    assert not copies.keys() & {each.query[1] for each in built(folder, thinned) if each.kind == "keep"}
+
+
+def contains(words, fewer):
+    """Say whether the one list is the other without some of its words."""
+    left = iter(words)
+    return all(word in left for word in fewer)
+
+
+def test_words_of_a_task_are_said_of_its_texts_and_of_no_others(folder):
+    tasks = {"labels/mood": ("Wie geht es?",), "traits/length": ("Wie lang?",), "keep/topic": ("Worum geht es?",)}
+    found = built(folder, replace(FULL, words=tasks))
+    for task, (wording,) in tasks.items():
+        assert wording in said(of(found, task))
+        assert wording not in said([each for each in found if each.task != task and not each.task.startswith("names/")])
+    assert "Wie geht es?" in said(of(found, "names/mood"))
+    assert "Wie lang?" in said(of(found, "names/trait-length"))
+
+
 def test_a_label_that_all_texts_share_teaches_nothing(folder, tmp_path):
     lines(tmp_path / "one.jsonl", [{"text": f"text {at}", "label": "x"} for at in range(5)])
     assert built(tmp_path, Recipe(labels=(Labels("one", ("one.jsonl",), MOOD),))) == []

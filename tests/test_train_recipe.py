@@ -116,6 +116,40 @@ def test_what_is_no_recipe_is_refused_by_table_and_field(text, reason, tmp_path)
     assert caught.value.where == str(tmp_path / "r.toml")
 
 
+def written(tmp_path, **files):
+    (tmp_path / "words").mkdir()
+    for name, content in files.items():
+        (tmp_path / "words" / f"{name}.txt").write_bytes(content)
+
+
+def test_whole_instructions_are_read_from_files_beside_the_recipe(tmp_path):
+    written(tmp_path, mood=b"How do they feel?\n\n  mood: \nHow do they feel?\n", shape="Wie lang?\n".encode())
+    words = '[words]\n"labels/mood" = ["mood.txt", "shape.txt"]\n"traits/length" = ["shape.txt"]\n'
+    assert read(made(tmp_path, LABELS + words)).words == {
+        "labels/mood": ("How do they feel?", "mood:", "Wie lang?"),
+        "traits/length": ("Wie lang?",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("words = 3", r"r\.toml: words is a table of lists of file names"),
+        ('[words]\n"labels/mood" = "mood.txt"', r"r\.toml: words is a table of lists of file names"),
+        ('[words]\n"labels/mod" = ["mood.txt"]', r"words: no task is called 'labels/mod'; there are: labels/mood, tr"),
+        ('[words]\n"labels/mood" = ["../r.toml"]', r"words: \.\./r\.toml does not lie in the folder of words"),
+        ('[words]\n"labels/mood" = ["/etc/passwd"]', r"words: /etc/passwd does not lie in the folder of words"),
+        ('[words]\n"labels/mood" = [".."]', r"cannot be read: .*directory"),
+        ('[words]\n"labels/mood" = ["none.txt"]', r"none\.txt: cannot be read: .*No such file"),
+        ('[words]\n"labels/mood" = ["bytes.txt"]', r"bytes\.txt: cannot be read: .*utf-8"),
+    ],
+)
+def test_words_that_cannot_be_had_are_refused_by_name(table, reason, tmp_path):
+    written(tmp_path, mood=b"mood\n", bytes=b"\xff\n")
+    with pytest.raises(ReadError, match=reason):
+        read(made(tmp_path, table + "\n" + LABELS if table.startswith("words") else LABELS + table))
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ReadError, match=r"none\.toml: is no recipe: .*No such file"):
         read(tmp_path / "none.toml")
@@ -135,3 +169,11 @@ def test_a_recipe_of_the_package_can_be_trained_and_names_nothing_non_commercial
     assert all("NC" in each.refused for each in recipe.answers)
     for tables in (recipe.labels, recipe.mentions, recipe.keep):
         assert len({each.name for each in tables}) == len(tables)
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED[0].parent.glob("words/*.txt")), ids=lambda path: path.stem)
+def test_every_file_of_words_is_used_and_says_nothing_twice(path):
+    lines = path.read_text("utf-8").splitlines()
+    assert len(set(lines)) == len(lines) >= 20
+    assert all(line == line.strip() and line for line in lines)
+    assert any(set(lines) <= set(words) for recipe in map(read, SHIPPED) for words in recipe.words.values())

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_an_aspects_own_sentences_are_said_as_they_are():
     said = Counter(words(FULL))
     assert said["How does the writer feel?"] == pytest.approx(2000 * 0.3 * 0.6, rel=0.2)
     assert said["Find messages of the same mood"] == pytest.approx(2000 * 0.7 * 0.6, rel=0.2)
+
+
+def test_what_people_wrote_is_most_of_what_is_said_and_often_said_as_it_is():
+    some = ("how they feel, whatever it is about", "Glum with glum.")
+    said = Counter(words(replace(FULL, written=some)))
+    for each in some:
+        assert said[each] == pytest.approx(2000 * 0.75 / 2 * (0.7 + 0.3 / 4), rel=0.25)  # in one way it stays as it is
+    assert said["How does the writer feel?"] > 0
+    assert said["Instruction: Glum with glum."] > 0
 
 
 def test_nothing_is_left_of_a_template():

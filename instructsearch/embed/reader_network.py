@@ -115,9 +115,14 @@ class ReaderNetwork(nn.Module):
         chosen.append(functional.normalize(pooled(states[-1], used), dim=1))
         return torch.cat([functional.layer_norm(each, each.shape[1:]) for each in chosen], 1)
 
+    def understand(self, heard: Tensor) -> Tensor:
+        """Return what is understood of instructions (rows, HEARD), from what was heard of them (rows, h)."""
+        understood: Tensor = self.hushed(functional.gelu(self.hear(self.hushed(heard))))
+        return understood
+
     def ask(self, heard: Tensor) -> Asked:
-        """Return instructions as they are understood, from what was heard of them (rows, h)."""
-        understood = self.hushed(functional.gelu(self.hear(self.hushed(heard))))
+        """Return what instructions ask for, from what was heard of them (rows, h)."""
+        understood = self.understand(heard)
         weight = _MOST * torch.sigmoid(self.weight(understood)).squeeze(1)
         return Asked(2 * torch.sigmoid(self.open(understood)), self.shift(understood), weight)
 

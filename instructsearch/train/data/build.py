@@ -7,6 +7,7 @@ that the same recipe and data give the same file.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ Encode = Callable[[Sequence[str]], FloatArray]
 _WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*\w)?\.?")
 _MEMBER = 12  # texts that have to name a member for it to count
 _FROM_ASPECT = 0.35
+_THINNED = 0.15  # share of words left out of a thinned copy
+_LEAST = 3  # words that have to be left
 _SHORT = 300  # characters of a task's input up to which it is a text like any other
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
@@ -78,6 +81,9 @@ class Builder:
     def _cut(self, text: str) -> str:
         return text[: self._recipe.characters]
 
+    def _aspect(self, task: str, aspect: Aspect) -> Aspect:
+        return replace(aspect, written=self._recipe.words.get(task, ()))
+
     def _word(self, aspect: Aspect) -> str:
         """Return a wording of an aspect, or none for the share of texts that the recipe leaves plain."""
         if self._recipe.plain and self._random.random() < self._recipe.plain:
@@ -104,9 +110,19 @@ class Builder:
         texts = [texts[at] for at in self._some(texts, source.most)]
         self._pool += texts
         labels = [found[text] for text in texts]
-        yield from self._labelled(f"labels/{source.name}", source.aspect, texts, labels)
+        aspect = self._aspect(f"labels/{source.name}", source.aspect)
+        yield from self._labelled(f"labels/{source.name}", aspect, texts, labels)
+        for _ in range(source.thinned):  # copies among themselves: a text's own copy would be its nearest of all
+            copies = [self._thin(text) for text in texts]
+            yield from self._labelled(f"labels/{source.name}", aspect, copies, labels)
         names = {label: source.names.get(label, label.replace("_", " ").replace("-", " ")) for label in set(labels)}
-        yield from self._named(f"names/{source.name}", source.aspect, texts, [names[label] for label in labels])
+        yield from self._named(f"names/{source.name}", aspect, texts, [names[label] for label in labels])
+
+    def _thin(self, text: str) -> str:
+        """Return the text without some of its words, chosen by chance."""
+        words = text.split()
+        left = [word for word in words if self._random.random() > _THINNED]
+        return " ".join(left if len(left) >= _LEAST else words)
 
     def _labelled(self, task: str, aspect: Aspect, texts: Sequence[str], labels: Sequence[str]) -> Iterator[Example]:
         random = self._random
@@ -138,9 +154,10 @@ class Builder:
             some = self._balanced(told, most)
             labels = [trait.rule(text) or "" for text in some]
             some = [trait.shown(text, number) for number, text in enumerate(some)]
-            examples = self._labelled(f"traits/{trait.name}", trait.aspect, some, labels)
+            aspect = self._aspect(f"traits/{trait.name}", trait.aspect)
+            examples = self._labelled(f"traits/{trait.name}", aspect, some, labels)
             yield from self._counted(f"traits/{trait.name}", examples)
-            yield from self._named(f"names/trait-{trait.name}", trait.aspect, some, labels)
+            yield from self._named(f"names/trait-{trait.name}", aspect, some, labels)
 
     def _mentions(self, source: Mentions, texts: Sequence[str]) -> Iterator[Example]:
         members = {label: frozenset(words.split()) for label, words in source.members.items()}
@@ -151,9 +168,10 @@ class Builder:
         labels_of = dict(told)
         some = self._balanced(told, source.most)
         labels = [labels_of[text] for text in some]
-        examples = self._labelled(f"mentions/{source.name}", source.aspect, some, labels)
+        aspect = self._aspect(f"mentions/{source.name}", source.aspect)
+        examples = self._labelled(f"mentions/{source.name}", aspect, some, labels)
         yield from self._counted(f"mentions/{source.name}", examples)
-        yield from self._named(f"names/mention-{source.name}", source.aspect, some, labels)
+        yield from self._named(f"names/mention-{source.name}", aspect, some, labels)
 
     def _balanced(self, told: Sequence[tuple[str, str]], most: int) -> list[str]:
         groups: dict[str, list[str]] = {}
@@ -231,8 +249,9 @@ class Builder:
 
     def _keep(self, source: Keep) -> Iterator[Example]:
         texts = list(dict.fromkeys(self._pool))
+        wordings = (*source.wordings, *self._recipe.words.get(f"keep/{source.name}", ()))
         for at in self._some(texts, source.most):
-            said = str(self._random.choice(source.wordings))
+            said = str(self._random.choice(wordings))
             if source.aspect is not None and self._random.random() < _FROM_ASPECT:
                 said = source.aspect.word(self._random)
             yield Example((said, texts[at]), ("", texts[at]), None, f"keep/{source.name}", "keep")

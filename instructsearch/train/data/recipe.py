@@ -1,14 +1,17 @@
 """A recipe: which files are turned into which training tasks, under which words, as one TOML file.
 
-Knows the recipe's form and checks it; reads no data. Paths in it are below the folder that the user names.
+Knows the recipe's form and checks it; reads no data. Paths in it are below the folder that the user names, but for
+files of instructions, which lie in a folder `words` beside the recipe.
 """
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin
 
 from instructsearch.errors import ReadError
+from instructsearch.train.data.traits import TRAITS
 from instructsearch.train.data.wording import Aspect
 
 
@@ -17,7 +20,8 @@ class Labels:
     """Texts with a label each: texts of one label are alike under the aspect. `names` says a label in words.
 
     `merge` calls labels by a common one, or, by an empty one, leaves their texts out. `only` are fields and how their
-    values begin in the rows that count. A label that fewer than `fewest` texts have is left out.
+    values begin in the rows that count. A label that fewer than `fewest` texts have is left out. `thinned` is how many
+    more copies of each text are taken, each without one word in seven: a few thousand texts are soon known by heart.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Labels:
     merge: dict[str, str] = field(default_factory=dict)
     only: dict[str, str] = field(default_factory=dict)
     fewest: int = 1
+    thinned: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ class Recipe:
 
     `similarity` names the model by which texts are near one another; where it is empty, it is the base of `profile`.
     `characters` is where a text is cut, `traits` how many texts each rule of `traits` is asked of, and `plain` the
-    share of labelled texts left without an instruction. `profile` and `training` are for the run that follows.
+    share of labelled texts left without an instruction. `words` are whole instructions by the task they are added to,
+    `profile` and `training` are for the run that follows.
     """
 
     seed: int = 0
@@ -112,6 +118,8 @@ class Recipe:
     answers: tuple[Answers, ...] = ()
     pairs: tuple[Pairs, ...] = ()
     keep: tuple[Keep, ...] = ()
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -131,11 +139,43 @@ def read(path: Path) -> Recipe:
         raise ReadError(str(path), f"is no recipe: {error}") from error
     try:
         tables = {name: tuple(_source(name, each) for each in _list(name, facts.pop(name, []))) for name in _KINDS}
-        found = _made(Recipe, "", facts | tables)
+        words = _words(facts.pop("words", {}), path.parent / "words")
+        found = _made(Recipe, "", facts | tables | {"words": words})
+        _refuse_unknown(words, tables)
     except ValueError as error:
         raise ReadError(str(path), str(error)) from None
     assert isinstance(found, Recipe)
     return found
+
+
+def _words(wanted: Any, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the instructions of each task of the table `words`, one a line of its files.
+
+    Raises:
+        ValueError: it is no such table.
+        ReadError: a file cannot be read.
+    """
+    if not isinstance(wanted, dict) or not all(_is(names, tuple[str, ...]) for names in wanted.values()):
+        raise ValueError("words is a table of lists of file names")
+    found = {}
+    for task, names in wanted.items():
+        lines: list[str] = []
+        for name in names:
+            if Path(name).name != name:
+                raise ValueError(f"words: {name} does not lie in the folder of words beside the recipe")
+            try:
+                lines += (folder / name).read_text("utf-8").splitlines()
+            except (OSError, ValueError) as error:
+                raise ReadError(str(folder / name), f"cannot be read: {error}") from error
+        found[task] = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    return found
+
+
+def _refuse_unknown(words: Iterable[str], tables: dict[str, tuple[Any, ...]]) -> None:
+    tasks = {f"{kind}/{each.name}" for kind in ("labels", "mentions", "keep") for each in tables[kind]}
+    tasks |= {f"traits/{trait.name}" for trait in TRAITS}
+    if unknown := sorted(set(words) - tasks):
+        raise ValueError(f"words: no task is called {unknown[0]!r}; there are: {', '.join(sorted(tasks))}")
 
 
 def _list(kind: str, value: Any) -> list[dict[str, Any]]:
@@ -168,7 +208,7 @@ def _made(maker: Any, where: str, facts: dict[str, Any]) -> Any:
         raise ValueError(f"{begin}no field is called {unknown[0]!r}; there are: {', '.join(sorted(known))}")
     for each in known.values():
         if each.name in facts and not _is(facts[each.name], each.type):
-            raise ValueError(f"{begin}{each.name} must be {_WORDS[each.type]}")
+            raise ValueError(f"{begin}{each.name} must be {_CALLED.get(each.type, 'a table')}")
         needed = each.default is MISSING and each.default_factory is MISSING
         if each.name not in facts and needed:
             raise ValueError(f"{begin}{each.name} is missing")
@@ -179,7 +219,7 @@ def _made(maker: Any, where: str, facts: dict[str, Any]) -> Any:
     return maker(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
 
 
-_WORDS: dict[Any, str] = {
+_CALLED: dict[Any, str] = {
     str: "a string",
     int: "a whole number, 0 or more",
     float: "a number from 0 to 1",

@@ -14,6 +14,8 @@ _WHATEVER_THE_SUBJECT = (
     "Pay attention to the {noun} of the {type}, not to its words.",
     "Whatever the {type}s are about, compare the {noun}.",
     "The subject is of no interest here, the {noun} is.",
+    "The {noun} alone counts, not what is told of it.",
+    "Sort by {noun}, whatever the subject.",
 )
 _WHATEVER_THE_MOOD = (
     "Compare the {noun}, whether it is liked or hated.",
@@ -62,12 +64,15 @@ _QUESTIONS = (
     "Which {noun} fits this {type}?",
 )
 
+_WRITTEN = 0.75  # share of instructions taken from those that people wrote
+
 
 @dataclass(frozen=True)
 class Aspect:
-    """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and sentences.
+    """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and wordings.
 
-    An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is the mood, where
+    `written` are whole instructions of every kind, as people put them; where there are any, most of what is said is
+    taken from them. An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is the mood, where
     those of the others tell it to disregard the subject.
     """
 
@@ -77,9 +82,12 @@ class Aspect:
     questions: tuple[str, ...] = ()
     wordings: tuple[str, ...] = ()
     topical: bool = False
+    written: tuple[str, ...] = ()
 
     def word(self, random: np.random.Generator) -> str:
         """Return one instruction that asks for this aspect, in one of four levels of detail."""
+        if self.written and random.random() < _WRITTEN:
+            return _sometimes_varied(str(random.choice(self.written)), random)
         level = random.random()
         own = self.questions if level < 0.3 else self.wordings
         if own and random.random() < 0.6:
@@ -99,12 +107,13 @@ class Aspect:
             "type": str(random.choice(self.types)),
             "domain": str(random.choice(self.domains)),
         }
-        said = " ".join(str(random.choice(frames)).format(**words).split())
-        return said if random.random() < 0.7 else _varied(said, random)
+        return _sometimes_varied(" ".join(str(random.choice(frames)).format(**words).split()), random)
 
 
-def _varied(said: str, random: np.random.Generator) -> str:
-    """Return the sentence with another ending or case."""
+def _sometimes_varied(said: str, random: np.random.Generator) -> str:
+    """Return the sentence as it is or, three times in ten, with another ending or case."""
+    if random.random() < 0.7:
+        return said
     choice = random.integers(4)
     if choice == 0:
         return said.rstrip(".:;?") + str(random.choice([".", ":", "", " ->", "?"]))
