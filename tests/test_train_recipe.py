@@ -123,7 +123,7 @@ def written(tmp_path, **files):
 
 
 def test_whole_instructions_are_read_from_files_beside_the_recipe(tmp_path):
-    written(tmp_path, mood=b"How do they feel?\n\n  mood: \nHow do they feel?\n", shape="Wie lang?\n".encode())
+    written(tmp_path, mood=b"How do they feel?\n\n  mood: \nHow do they feel?\n", shape=b"Wie lang?\n")
     words = '[words]\n"labels/mood" = ["mood.txt", "shape.txt"]\n"traits/length" = ["shape.txt"]\n'
     assert read(made(tmp_path, LABELS + words)).words == {
         "labels/mood": ("How do they feel?", "mood:", "Wie lang?"),

@@ -29,6 +29,7 @@ from instructsearch.errors import BadProfile
 from instructsearch.records import Role
 from instructsearch.train.contrast import objective, side_labels, sides
 from instructsearch.train.examples import Example, Examples, Pair
+from instructsearch.train.hearing import Hearing
 from instructsearch.train.settings import Settings
 
 _SLICE = 4096  # padded tokens that the base reads at once
@@ -38,9 +39,8 @@ _ALONE = 0.5  # the answers' own loss beside the vectors', so that they cannot l
 _NAMED = 0.5  # and that of finding each answer's label, which is learned sooner than which answers are alike
 _SHARPNESS = 10.0  # of the cosines between answers and labels
 _TOLD_APART = 0.5  # weight of finding instructions' tasks, without which each is only heard among its own kind
-_HEARD_OF = 300  # instructions of a task that are told from those of others
-_HEARD_AT_ONCE = 96
 _SMOOTHED = 0.1
+_FAINT = 0.02  # of the tasks' vectors to begin with
 _KEPT = 4.0  # weight of staying at the base's vector
 _QUIET = 0.3  # and of the answer's weight being nothing there
 _BARELY = 0.1  # the same for retrieval, where an answer may add to what the base has
@@ -85,8 +85,7 @@ class ReaderLearner:
         self._labels: dict[str, dict[str, int]] = {}  # by task and label, the rows of `trained["labels"]`
         self.known: Known = {}
         self._instructions: dict[str, NDArray[np.float32]] = {}
-        self._asking: dict[str, list[str]] = {}  # instructions by task, of tasks that ask for something
-        self._askers: dict[str, Tensor] = {}  # by instruction, the tasks that say it, as shares
+        self._hearing = Hearing({})
 
     def train(self, mode: bool = True) -> None:
         """Turn dropout, of facts and of what is heard, on or off; the base is never trained."""
@@ -96,8 +95,13 @@ class ReaderLearner:
     def tasks(self, examples: Examples) -> Mapping[str, NDArray[np.int64]]:
         """Return the rows of each task, all of which can be learned, having looked at how the states are spread.
 
-        Each label of a task gets a vector of its own, trained beside the reader and not saved with it.
+        Each label of a task gets a vector of its own, and each task one by which its instructions are known; they are
+        trained beside the reader and not saved with it.
         """
+        self._hearing = Hearing(
+            {task: said for task, said in examples.instructions.items() if examples.kinds[task] != "pairs"}
+        )
+        self._listen(self._hearing.instructions)
         rows = itertools.count()
         self._labels = {
             task: {label: next(rows) for label in sorted(examples.labels[task])} for task in sorted(examples.labels)
@@ -106,7 +110,8 @@ class ReaderLearner:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.trained["labels"] = torch.randn(total, self.profile.dim, device=self.device).requires_grad_()
-        self._tell_apart(examples)
+            askers = torch.randn(self._hearing.tasks, HEARD, device=self.device)
+            self.trained["askers"] = (_FAINT * askers).requires_grad_()
         some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
         texts = list(dict.fromkeys(examples[int(at)].query[1] for at in some))
         self._read(texts)
@@ -136,42 +141,14 @@ class ReaderLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()), len(texts)
 
-    def _tell_apart(self, examples: Examples) -> None:
-        """Choose the instructions that are to be told apart by their tasks, and give each task a vector for it."""
-        random = np.random.default_rng(0)
-        self._asking = {
-            task: said
-            for task, kind in sorted(examples.kinds.items())
-            if kind != "pairs" and (said := sorted(each for each in examples.instructions[task] if each))
-        }
-        said_in: dict[str, list[int]] = {}
-        for number, said in enumerate(self._asking.values()):
-            for each in said:
-                said_in.setdefault(each, []).append(number)
-        for task, said in self._asking.items():
-            if len(said) > _HEARD_OF:
-                self._asking[task] = [said[at] for at in random.choice(len(said), _HEARD_OF, replace=False)]
-        chosen = {each for said in self._asking.values() for each in said}
-        for each in sorted(chosen):
-            shares = torch.zeros(len(self._asking), device=self.device)
-            shares[said_in[each]] = 1 / len(said_in[each])
-            self._askers[each] = shares
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.trained["askers"] = (0.02 * torch.randn(len(self._asking), HEARD, device=self.device)).requires_grad_()
-        self._listen(sorted(chosen))
-
     def _told_apart(self) -> Tensor:
         """Return the cross-entropy of some instructions, of every task alike, with the tasks that say them."""
-        said = list(self._asking.values())
-        if len(said) < 2:
+        if self._hearing.tasks < 2:
             return torch.zeros((), device=self.device)
-        tasks, places = torch.randint(len(said), (_HEARD_AT_ONCE,)).tolist(), torch.rand(_HEARD_AT_ONCE).tolist()
-        some = [said[task][int(place * len(said[task]))] for task, place in zip(tasks, places, strict=True)]
-        heard = torch.from_numpy(np.stack([self._instructions[each] for each in some])).to(self.device)
+        said, wanted = self._hearing.draw()
+        heard = torch.from_numpy(np.stack([self._instructions[each] for each in said])).to(self.device)
         logits = self.network.understand(heard) @ self.trained["askers"].T
-        wanted = torch.stack([self._askers[each] for each in some])
-        return functional.cross_entropy(logits, wanted, label_smoothing=_SMOOTHED)
+        return functional.cross_entropy(logits, wanted.to(self.device), label_smoothing=_SMOOTHED)
 
     def _named(self, examples: Sequence[Example], answers: Tensor) -> Tensor:
         """Return the cross-entropy of answers (n, d), in the order of `sides`, with their task's labels."""

@@ -72,8 +72,8 @@ class Aspect:
     """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and wordings.
 
     `written` are whole instructions of every kind, as people put them; where there are any, most of what is said is
-    taken from them. An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is the mood, where
-    those of the others tell it to disregard the subject.
+    taken from them. An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is
+    the mood, where those of the others tell it to disregard the subject.
     """
 
     nouns: tuple[str, ...]
