@@ -119,7 +119,6 @@ class Recipe:
     pairs: tuple[Pairs, ...] = ()
     keep: tuple[Keep, ...] = ()
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
