@@ -14,6 +14,7 @@ RECIPE = Path(__file__).parent.parent / "instructsearch" / "train" / "recipes" /
 LITTLE = frozenset("a an and at be by do does for in is it its of or that the this to what which with".split())
 FILE = Path(__file__).parent.parent / "benchmarks" / "following.toml"
 ASKED = tomllib.loads(FILE.read_text(encoding="utf-8"))
+BLIND = tomllib.loads((FILE.parent / "blind.toml").read_text(encoding="utf-8"))
 STYLES = ("template", "question", "free", "tag")
 SETS = [
     *(
@@ -56,6 +57,22 @@ def trained():
 def test_no_wording_is_trained_on(name, facts, trained):
     for style in STYLES:
         assert weighty(facts[style]) not in trained, f"{facts[style]!r} and {trained[weighty(facts[style])]!r}"
+
+
+def test_blind_wordings_are_of_every_set_and_all_are_asked():
+    sets = {**{name: [aspect] for name, aspect in BLIND["labels"].items()}, **BLIND["aspects"]}
+    assert BLIND["labels"].keys() <= ASKED["labels"].keys()
+    assert BLIND["aspects"].keys() == ASKED["aspects"].keys()
+    assert {aspect for aspects in sets.values() for aspect in aspects} == BLIND["wordings"].keys()
+    said = [each for wordings in BLIND["wordings"].values() for each in wordings]
+    assert len(set(said)) == len(said)
+    assert min(map(len, BLIND["wordings"].values())) >= 12
+
+
+@pytest.mark.parametrize("aspect", BLIND["wordings"])
+def test_no_blind_wording_is_trained_on(aspect, trained):
+    for said in BLIND["wordings"][aspect]:
+        assert weighty(said) not in trained, f"{said!r} and {trained[weighty(said)]!r}"
 
 
 @pytest.mark.parametrize("name", ASKED["labels"])

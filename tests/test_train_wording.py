@@ -48,7 +48,7 @@ def test_an_aspects_own_sentences_are_said_as_they_are():
     assert said["Find messages of the same mood"] == pytest.approx(2000 * 0.7 * 0.6, rel=0.2)
 
 
-def test_what_people_wrote_is_most_of_what_is_said_and_often_said_as_it_is():
+def test_what_is_written_out_is_most_of_what_is_said_and_often_said_as_it_is():
     some = ("how they feel, whatever it is about", "Glum with glum.")
     said = Counter(words(replace(FULL, written=some)))
     for each in some:

@@ -64,16 +64,16 @@ _QUESTIONS = (
     "Which {noun} fits this {type}?",
 )
 
-_WRITTEN = 0.75  # share of instructions taken from those that people wrote
+_WRITTEN = 0.75  # share of instructions taken from those written out
 
 
 @dataclass(frozen=True)
 class Aspect:
     """What texts can be alike in, and the words for it: nouns, kinds of text, domains, own questions and wordings.
 
-    `written` are whole instructions of every kind, as people put them; where there are any, most of what is said is
-    taken from them. An aspect that is `topical` is the subject itself: what its wordings tell a model to disregard is
-    the mood, where those of the others tell it to disregard the subject.
+    `written` are whole instructions of every kind, as people would put them; where there are any, most of what is
+    said is taken from them. An aspect that is `topical` is the subject itself: what its wordings tell a model to
+    disregard is the mood, where those of the others tell it to disregard the subject.
     """
 
     nouns: tuple[str, ...]
