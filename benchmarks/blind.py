@@ -2,8 +2,8 @@
 
     python benchmarks/blind.py DATA/dev --embedder instruct-minilm
 
-The sets and measures are following.py's, on fewer texts; `following.toml` chose the training's words and weights, so its
-own figures flatter, and these do less. Spread over the wordings is told as mean and worst.
+The sets and measures are following.py's, on fewer texts. Since following.toml's figures chose among recipes, they
+flatter; these do so less. The spread over the wordings is told as mean and worst.
 """
 
 import argparse
