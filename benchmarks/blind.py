@@ -11,13 +11,13 @@ import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from acceptance import Figures
-from following import SEED, Judged, labelled, matched, sample
+from following import Judged, accuracy, crossed, labelled, sample
 from results import file
 
-from instructsearch.evaluate import labels, triplets
-from instructsearch.evaluate.encoding import encoded
+from instructsearch.evaluate import triplets
 
 HERE = Path(__file__).parent
 
@@ -26,35 +26,23 @@ def judge_labels(data: Path, facts: Figures, said: Sequence[str], base: Judged, 
     """Return 10-NN accuracy on a label set: of the base, and the candidate's by wording."""
     texts, wanted = zip(*sample(labelled(data, facts), most), strict=True)
     one.read(texts, said)
-
-    def accuracy(judged: Judged, instruction: str) -> float:
-        return float(labels.neighbour_hits(encoded(judged.encode, texts, instruction, judged.role), wanted).mean())
-
-    return {"texts": len(texts), "base": accuracy(base, ""), "right": {each: accuracy(one, each) for each in said}}
+    return {
+        "texts": len(texts),
+        "base": accuracy(base, texts, wanted, ""),
+        "right": {each: accuracy(one, texts, wanted, each) for each in said},
+    }
 
 
 def judge_aspects(data: Path, facts: Figures, said: Sequence[Sequence[str]], one: Judged, count: int) -> Figures:
     """Return the harmonic means of aspect triplets; the first wordings of both aspects are a pair, and so on."""
-    first, second = facts["first"], facts["second"]
-    crossed = [
-        (text, merged, other)
-        for text, label in labelled(data, facts)
-        if (merged := first.get("merge", {}).get(label, label)) and (other := matched(text, second["patterns"]))
-    ]
-    texts, ones, others = zip(*sample(crossed, 1200), strict=True)
-    drawn = triplets.build(ones, others, count, seed=SEED)
+    texts, drawn = crossed(data, facts, count)
     one.read(texts, [each for side in said for each in side])
     found = [triplets.aspects(one.encode, texts, drawn, pair, one.role) for pair in zip(*said, strict=False)]
     return {
-        first["name"]: [got.first for got in found],
-        second["name"]: [got.second for got in found],
+        facts["first"]["name"]: [got.first for got in found],
+        facts["second"]["name"]: [got.second for got in found],
         "harmonic": [got.harmonic.value for got in found],
     }
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean."""
-    return sum(values) / len(values)
 
 
 def main() -> None:
@@ -77,14 +65,14 @@ def main() -> None:
         row = judge_labels(options.data, asked["labels"][name], words[aspect], base, one, options.texts)
         found["labels"][name] = row
         right = list(row["right"].values())
-        print(f"  {name}: base {row['base']:.3f}, mean {mean(right):.3f}, worst {min(right):.3f}", flush=True)
+        print(f"  {name}: base {row['base']:.3f}, mean {fmean(right):.3f}, worst {min(right):.3f}", flush=True)
     for name, aspects in blind["aspects"].items():
         row = judge_aspects(options.data, asked["aspects"][name], [words[each] for each in aspects], one, 500)
         found["aspects"][name] = row
-        print(f"  {name}: " + ", ".join(f"{side} {mean(values):.3f}" for side, values in row.items()), flush=True)
-    gains = [mean(list(row["right"].values())) - row["base"] for row in found["labels"].values() if row["base"] < 0.8]
-    total = mean([mean(row["harmonic"]) for row in found["aspects"].values()])
-    print(f"mean gain over {len(gains)} sets with base < .80: {mean(gains):+.3f}; aspects, harmonic: {total:.3f}")
+        print(f"  {name}: " + ", ".join(f"{side} {fmean(values):.3f}" for side, values in row.items()), flush=True)
+    gains = [fmean(row["right"].values()) - row["base"] for row in found["labels"].values() if row["base"] < 0.8]
+    total = fmean([fmean(row["harmonic"]) for row in found["aspects"].values()])
+    print(f"mean gain over {len(gains)} sets with base < .80: {fmean(gains):+.3f}; aspects, harmonic: {total:.3f}")
     measured = {
         "embedder": options.embedder,
         "profile": one.profile.fingerprint,

@@ -139,6 +139,12 @@ class Judged:
         self._read = {each: dict(zip(distinct, rows, strict=True)) for each, rows in zip(said, found, strict=True)}
 
 
+def accuracy(judged: Judged, texts: Sequence[str], wanted: Sequence[str], instruction: str) -> float:
+    """Return the leave-one-out 10-NN accuracy of labelled texts under an instruction."""
+    vectors = encoded(judged.encode, texts, instruction, judged.role)
+    return float(labels.neighbour_hits(vectors, wanted).mean())
+
+
 def judge_labels(data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged, most: int) -> Figures:
     """Return 10-NN accuracy on a label set: base, candidate without, with right and with wrong instructions."""
     facts = asked[name]
@@ -147,17 +153,13 @@ def judge_labels(data: Path, asked: Mapping[str, Any], name: str, base: Judged, 
     wrong = {other: asked[other][style] for other, style in zip(facts["wrong"], STYLES, strict=False)}
     one.read(texts, [*(facts[style] for style in STYLES), *wrong.values()])
 
-    def accuracy(judged: Judged, instruction: str) -> float:
-        vectors = encoded(judged.encode, texts, instruction, judged.role)
-        return float(labels.neighbour_hits(vectors, wanted).mean())
-
     row: Figures = {
         "texts": len(texts),
-        "base": accuracy(base, ""),
-        "none": accuracy(one, ""),
-        "right": {style: accuracy(one, facts[style]) for style in STYLES},
+        "base": accuracy(base, texts, wanted, ""),
+        "none": accuracy(one, texts, wanted, ""),
+        "right": {style: accuracy(one, texts, wanted, facts[style]) for style in STYLES},
         # another style from each of the sets, so that wrong wordings are as varied as right ones
-        "wrong": {other: accuracy(one, said) for other, said in wrong.items()},
+        "wrong": {other: accuracy(one, texts, wanted, said) for other, said in wrong.items()},
         "trained": facts["trained"],
         "set": facts.get("set", name),
     }
@@ -167,17 +169,23 @@ def judge_labels(data: Path, asked: Mapping[str, Any], name: str, base: Judged, 
     return row
 
 
-def judge_aspects(data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged, count: int) -> Figures:
-    """Return the harmonic means of the aspect triplets of a text set, by style of wording."""
-    facts = asked[name]
+def crossed(data: Path, facts: Mapping[str, Any], count: int) -> tuple[Sequence[str], triplets.Triplets]:
+    """Return the texts of a set that have both of two labels, at most 1,200, and triplets of them."""
     first, second = facts["first"], facts["second"]
-    crossed = [
+    found = [
         (text, merged, other)
         for text, label in labelled(data, facts)
         if (merged := first.get("merge", {}).get(label, label)) and (other := matched(text, second["patterns"]))
     ]
-    texts, ones, others = zip(*sample(crossed, 1200), strict=True)
-    drawn = triplets.build(ones, others, count, seed=SEED)
+    texts, ones, others = zip(*sample(found, 1200), strict=True)
+    return texts, triplets.build(ones, others, count, seed=SEED)
+
+
+def judge_aspects(data: Path, asked: Mapping[str, Any], name: str, base: Judged, one: Judged, count: int) -> Figures:
+    """Return the harmonic means of the aspect triplets of a text set, by style of wording."""
+    facts = asked[name]
+    first, second = facts["first"], facts["second"]
+    texts, drawn = crossed(data, facts, count)
     one.read(texts, [side[style] for side in (first, second) for style in STYLES])
 
     def score(judged: Judged, *said: str) -> Figures:

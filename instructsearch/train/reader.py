@@ -146,8 +146,7 @@ class ReaderLearner:
         if self._hearing.tasks < 2:
             return torch.zeros((), device=self.device)
         said, wanted = self._hearing.draw()
-        heard = torch.from_numpy(np.stack([self._instructions[each] for each in said])).to(self.device)
-        logits = self.network.understand(heard) @ self.trained["askers"].T
+        logits = self.network.understand(self._heard(said)) @ self.trained["askers"].T
         return functional.cross_entropy(logits, wanted.to(self.device), label_smoothing=_SMOOTHED)
 
     def _named(self, examples: Sequence[Example], answers: Tensor) -> Tensor:
@@ -179,14 +178,12 @@ class ReaderLearner:
         texts = list(dict.fromkeys(text for _, text in pairs))
         said = list(dict.fromkeys(said for said, _ in pairs))
         self._read(texts)
-        self._listen(said)
         places, numbers = ({each: at for at, each in enumerate(some)} for some in (texts, said))
         rows = torch.tensor([places[text] for _, text in pairs], device=self.device)
         which = torch.tensor([numbers[each] for each, _ in pairs], device=self.device)
         base = torch.from_numpy(np.stack([self.known[text][1] for text in texts])).to(self.device)
         facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).to(self.device).float()
-        heard = torch.from_numpy(np.stack([self._instructions[each] for each in said])).to(self.device)
-        asked = network.ask(heard)
+        asked = network.ask(self._heard(said))
         silent = torch.tensor([bool(each) for each in said], device=self.device)
         asked = Asked(asked.open[which], asked.shift[which], (asked.weight * silent)[which])
         units = network.units(Read(network.standard(facts, base), base))[rows]
@@ -199,6 +196,11 @@ class ReaderLearner:
             facts, base = self.network.facts(states, used)
             for text, row, vector in zip(some, facts.cpu().numpy(), base.cpu().numpy(), strict=True):
                 self.known[text] = row.astype(np.float16), vector
+
+    def _heard(self, instructions: Sequence[str]) -> Tensor:
+        """Return what is heard of instructions (rows, h), each listened to once in a run."""
+        self._listen(instructions)
+        return torch.from_numpy(np.stack([self._instructions[each] for each in instructions])).to(self.device)
 
     def _listen(self, instructions: Sequence[str]) -> None:
         new = [each for each in instructions if each not in self._instructions]
