@@ -90,6 +90,19 @@ def test_what_is_kept_is_asked_in_given_words_and_in_words_made_from_an_aspect(f
     assert "what it is about" in said and any("subject" in each.lower() for each in said)
 
 
+def test_what_is_kept_without_a_lists_words_is_to_lie_where_the_text_does_without_them(folder):
+    members = {"France": "paris lyon", "Germany": "bonn rhine"}
+    keep = Keep("topic", ("topic",), 20, without="country")
+    made = built(folder, labels=(MOOD,), mentions=(Mentions("country", ASPECT, members),), keep=(keep,))
+    kept = {each.query[1]: each.positive for each in made if each.kind == "keep"}
+    assert kept["nobody knows"] == ("", "nobody knows")
+    named = {text: less for text, less in kept.items() if text != "nobody knows"}
+    assert len(named) == 10  # half of what is kept at most
+    for text, less in named.items():
+        bare = text.replace("Paris", "").replace("Rhine", "").replace("Bonn", "")
+        assert less == ("", " ".join(bare.split())) and bare != text
+
+
 RECIPE = """
 [[labels]]
 name = "mood"
@@ -124,7 +137,13 @@ def test_a_recipe_says_all_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [('nouns = ["country"]', ""), ("France =", "France = 3 #"), ("[mentions.members]", "")]
+    "change",
+    [
+        ('nouns = ["country"]', ""),
+        ("France =", "France = 3 #"),
+        ("[mentions.members]", ""),
+        ('wordings = ["topic"]', 'wordings = ["topic"]\nwithout = "mood"'),
+    ],
 )
 def test_a_recipe_that_lacks_something_is_refused(tmp_path, change):
     (tmp_path / "recipe.toml").write_text(RECIPE.replace(*change))

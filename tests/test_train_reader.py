@@ -82,6 +82,39 @@ def test_without_an_instruction_it_is_the_base_and_under_a_kept_one_nearly(train
     assert kept_there.mean() > 0.8 > (model.encode(texts, "colour") * base.encode(texts)).sum(1).mean()
 
 
+def test_what_words_take_with_them_is_left_out_of_texts_that_it_was_not_trained_on(place, recipe, tmp_path):
+    rows = [
+        Example(("beside the colour", text), ("", text.removesuffix(f" {colour}")), None, "keep/thing", "keep")
+        for text, _, colour in crossing("abcdefghijklmnopqrst")
+    ]
+    written(tmp_path / "data.jsonl", rows)
+    run(plan(recipe, {"rate": 1e-2, "steps": 100}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
+    model, base = (embed.load(str(each), device="cpu") for each in (tmp_path / "out" / MODEL, place / "bert"))
+    texts = [text for text, _, _ in crossing("uvwxyz")]
+    before, after = base.encode(texts), model.encode(texts, "beside the colour")
+    apart = [1 - (vectors[::2] * vectors[1::2]).sum(1).mean() for vectors in (before, after)]  # red and blue
+    things = [1 - (vectors[::6] * vectors[2::6]).sum(1).mean() for vectors in (before, after)]  # a cat and a dog
+    assert apart[1] / things[1] < 0.6 * apart[0] / things[0]
+
+
+def test_questions_come_nearer_their_passages_under_the_words_of_a_search(place, recipe, tmp_path):
+    rows = crossing("abcdefghijklmnopqrst")
+    passages = [f"the {thing} {text}" for text, thing, _ in rows]
+    examples = [
+        Example(("search", row[0]), ("passage", passage), ("passage", wrong), "qa/all")
+        for row, passage, wrong in zip(rows, passages, passages[1:] + passages[:1], strict=True)
+    ]
+    written(tmp_path / "data.jsonl", examples)
+    run(plan(recipe, {"rate": 1e-2, "steps": 100}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
+    model, base = (embed.load(str(each), device="cpu") for each in (tmp_path / "out" / MODEL, place / "bert"))
+    texts = [text for text, _, _ in crossing("uvwxyz")]
+    theirs = base.encode([f"the {thing} {text}" for text, thing, _ in crossing("uvwxyz")])
+    cosines = [vectors @ theirs.T for vectors in (base.encode(texts), model.encode(texts, "search"))]
+    ahead = [(each > each.diagonal()[:, None]).sum(1).mean() for each in cosines]
+    assert ahead[1] < ahead[0] - 0.5
+    assert (model.encode(texts, "passage") * base.encode(texts)).sum(1).min() > 0.97
+
+
 def test_the_base_is_not_changed_and_not_saved(trained):
     files = {path.name for path in trained.rglob("*") if path.is_file()}
     assert files == {"profile.toml", reader_file.FILE}

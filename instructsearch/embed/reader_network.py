@@ -17,6 +17,7 @@ from torch.nn import functional
 from instructsearch.errors import BadProfile
 
 HEARD = 512  # width of what is understood of an instruction
+_TURNS = 128  # directions in which an instruction can turn the base's vector
 _FURTHEST = 5.0  # standard deviations from the mean at which a state's share is cut
 _MOST = 3.0  # how much an answer can weigh beside the text: without a bound, training texts are learned by heart
 _HUSHED = 0.6  # dropout of instructions beside that of texts: one sentence tells less, and has less to lose
@@ -34,12 +35,13 @@ class Asked(NamedTuple):
     """Instructions as the reader understood them, one a row.
 
     `open` and `shift` (rows, hidden) say which of the text's hidden units count, and from where; `weight` (rows,) how
-    much the answer counts in the vector.
+    much the answer counts in the vector; `turn` (rows, turns) how far the base's own vector is turned each way.
     """
 
     open: Tensor
     shift: Tensor
     weight: Tensor
+    turn: Tensor
 
 
 class ReaderNetwork(nn.Module):
@@ -47,7 +49,9 @@ class ReaderNetwork(nn.Module):
 
     Of a text it is given the mean and the greatest of the states that enter each layer, over the tokens, and the
     base's vector; of an instruction the means in the middle and at the end. The vector is
-    unit(base + weight * unit(answer)): where the weight is nothing, as for what the base is good at, it is the base's.
+    unit(turned base + weight * unit(answer)). The answer tells what the base's vector hardly shows, such as a mood; a
+    turn is a linear map of low rank, and does what takes no new knowledge: leave the country out of a topic, bring a
+    question nearer its passage. Where both are nothing, the vector is the base's.
 
     Raises:
         BadProfile: the base is of another architecture.
@@ -72,12 +76,16 @@ class ReaderNetwork(nn.Module):
         self.shift = nn.Linear(HEARD, hidden)
         self.weight = nn.Linear(HEARD, 1)
         self.answer = nn.Linear(hidden, width)
+        self.turn = nn.Linear(HEARD, _TURNS)
+        self.down = nn.Linear(width, _TURNS, bias=False)
+        self.up = nn.Linear(_TURNS, width, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.hushed = nn.Dropout(_HUSHED * dropout)
         nn.init.normal_(self.open.weight, std=0.05)
-        for each in (self.shift, self.weight):
+        nn.init.normal_(self.up.weight, std=0.02)
+        for each in (self.shift, self.weight, self.turn):
             nn.init.zeros_(each.weight)
-        for each in (self.open, self.shift):
+        for each in (self.open, self.shift, self.turn):
             nn.init.zeros_(each.bias)
         nn.init.constant_(self.weight.bias, _BEFORE_TRAINING)
 
@@ -124,7 +132,8 @@ class ReaderNetwork(nn.Module):
         """Return what instructions ask for, from what was heard of them (rows, h)."""
         understood = self.understand(heard)
         weight = _MOST * torch.sigmoid(self.weight(understood)).squeeze(1)
-        return Asked(2 * torch.sigmoid(self.open(understood)), self.shift(understood), weight)
+        opened = 2 * torch.sigmoid(self.open(understood))
+        return Asked(opened, self.shift(understood), weight, torch.tanh(self.turn(understood)))
 
     def units(self, read: Read) -> Tensor:
         """Return the hidden units (rows, hidden) of texts, which every instruction shares."""
@@ -135,6 +144,11 @@ class ReaderNetwork(nn.Module):
         """Return the answers' unit vectors (rows, width); `asked` has a row for each text, or one for all of them."""
         return functional.normalize(self.answer(functional.gelu(units + asked.shift) * asked.open), dim=1)
 
+    def joined(self, base: Tensor, asked: Asked, answers: Tensor) -> Tensor:
+        """Return unit vectors (rows, width) of the base's vectors, turned, and of answers by their weights."""
+        turned = base + self.up(asked.turn * self.down(base))
+        return functional.normalize(turned + asked.weight[:, None] * answers, dim=1)
+
     def forward(self, ids: Tensor, attention: Tensor, asked: Tensor, asked_attention: Tensor, places: Tensor) -> Tensor:
         """Return unit vectors (p, width) for p pairs of a text and an instruction, named by their rows, (2, p).
 
@@ -144,8 +158,8 @@ class ReaderNetwork(nn.Module):
         read = self.read(self.through(ids, attention), attention)
         heard = self.ask(self.heard(self.through(asked, asked_attention), asked_attention))
         rows, which = places[0], places[1]
-        answers = self.answers(self.units(read)[rows], taken(heard, which))
-        return joined(read.base[rows], heard.weight[which], answers)
+        own = taken(heard, which)
+        return self.joined(read.base[rows], own, self.answers(self.units(read)[rows], own))
 
 
 def pooled(states: Tensor, used: Tensor) -> Tensor:
@@ -156,9 +170,4 @@ def pooled(states: Tensor, used: Tensor) -> Tensor:
 
 def taken(asked: Asked, rows: Tensor) -> Asked:
     """Return the instructions of the rows named, which may repeat."""
-    return Asked(asked.open[rows], asked.shift[rows], asked.weight[rows])
-
-
-def joined(base: Tensor, weight: Tensor, answers: Tensor) -> Tensor:
-    """Return unit vectors (rows, width) of the base's vectors and of answers by their weights (rows,)."""
-    return functional.normalize(base + weight[:, None] * answers, dim=1)
+    return Asked(*(part[rows] for part in asked))

@@ -64,7 +64,7 @@ class Builder:
         for mentions in recipe.mentions:
             yield from self._mentions(mentions, texts)
         for keep in recipe.keep:
-            yield from self._counted(f"keep/{keep.name}", self._keep(keep))
+            yield from self._counted(f"keep/{keep.name}", self._keep(keep, texts))
 
     def _counted(self, name: str, examples: Iterator[Example]) -> Iterator[Example]:
         count = 0
@@ -160,7 +160,7 @@ class Builder:
             yield from self._named(f"names/trait-{trait.name}", aspect, some, labels)
 
     def _mentions(self, source: Mentions, texts: Sequence[str]) -> Iterator[Example]:
-        members = {label: frozenset(words.split()) for label, words in source.members.items()}
+        members = _members(source)
         found = ((text, _named(text, members, source.otherwise)) for text in texts)
         told = [(text, label) for text, label in found if label]
         counts = Counter(label for _, label in told)
@@ -242,19 +242,43 @@ class Builder:
         own = np.array([places[passage] for _, passage in found], np.intp)
         queries = [query for query, _ in found]
         hard = mining.hard_passages(self._encode(queries), self._encode(passages), own, random)
+        wordings = (*source.queries, *self._recipe.words.get(source.name, ()))
         for (query, passage), wrong in zip(found, hard, strict=True):
-            asked, answered = str(random.choice(source.queries)), str(random.choice(source.passages))
+            asked, answered = str(random.choice(wordings)), str(random.choice(source.passages))
+            if source.plain and random.random() < source.plain:
+                answered = ""
             negative = (answered, passages[wrong]) if passages[wrong] != passage else None
             yield Example((asked, query), (answered, passage), negative, f"{source.name}/{group}")
 
-    def _keep(self, source: Keep) -> Iterator[Example]:
+    def _keep(self, source: Keep, everything: Sequence[str]) -> Iterator[Example]:
         texts = list(dict.fromkeys(self._pool))
+        lacking: dict[str, str] = {}
+        if source.without:
+            [words] = [each for each in self._recipe.mentions if each.name == source.without]
+            left = frozenset().union(*_members(words).values())
+            less = ((text, _less(text, left)) for text in everything)
+            lacking = {text: short for text, short in less if short != text and len(short.split()) >= _LEAST}
+            half = source.most // 2
+            others = [text for text in texts if text not in lacking]
+            named = list(lacking)
+            texts = [others[at] for at in self._some(others, half)] + [named[at] for at in self._some(named, half)]
         wordings = (*source.wordings, *self._recipe.words.get(f"keep/{source.name}", ()))
         for at in self._some(texts, source.most):
             said = str(self._random.choice(wordings))
             if source.aspect is not None and self._random.random() < _FROM_ASPECT:
                 said = source.aspect.word(self._random)
-            yield Example((said, texts[at]), ("", texts[at]), None, f"keep/{source.name}", "keep")
+            kept = lacking.get(texts[at], texts[at])
+            yield Example((said, texts[at]), ("", kept), None, f"keep/{source.name}", "keep")
+
+
+def _members(source: Mentions) -> dict[str, frozenset[str]]:
+    return {label: frozenset(words.split()) for label, words in source.members.items()}
+
+
+def _less(text: str, words: frozenset[str]) -> str:
+    """Return the text without some words, and as it is where it has none of them."""
+    less = _WORD.sub(lambda found: "" if found.group().lower() in words else found.group(), text)
+    return " ".join(less.split()) if less != text else text
 
 
 def _named(text: str, members: dict[str, frozenset[str]], otherwise: str) -> str:

@@ -72,7 +72,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Questions and the passages that answer them, each side under an instruction of its own."""
+    """Questions and the passages that answer them, each side under an instruction of its own.
+
+    `plain` is the share of passages without one, as most collections are searched.
+    """
 
     name: str
     files: tuple[str, ...]
@@ -83,19 +86,22 @@ class Pairs:
     group: str = ""
     leave: tuple[str, ...] = ()
     most: int = 12000
+    plain: float = 0.0
 
 
 @dataclass(frozen=True)
 class Keep:
     """Instructions under which texts of every other source are to lie where the base model puts them.
 
-    Where there is an aspect, every third instruction is made from it.
+    Where there is an aspect, every third instruction is made from it. `without` names a word list of `mentions`: half
+    of the texts hold a word of it, and are to lie where the base model puts them when it is left out.
     """
 
     name: str
     wordings: tuple[str, ...]
     most: int = 12000
     aspect: Aspect | None = None
+    without: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,7 @@ def read(path: Path) -> Recipe:
         words = _words(facts.pop("words", {}), path.parent / "words")
         found = _made(Recipe, "", facts | tables | {"words": words})
         _refuse_unknown(words, tables)
+        _refuse_unlisted(tables)
     except ValueError as error:
         raise ReadError(str(path), str(error)) from None
     assert isinstance(found, Recipe)
@@ -172,9 +179,16 @@ def _words(wanted: Any, folder: Path) -> dict[str, tuple[str, ...]]:
 
 def _refuse_unknown(words: Iterable[str], tables: dict[str, tuple[Any, ...]]) -> None:
     tasks = {f"{kind}/{each.name}" for kind in ("labels", "mentions", "keep") for each in tables[kind]}
-    tasks |= {f"traits/{trait.name}" for trait in TRAITS}
+    tasks |= {f"traits/{trait.name}" for trait in TRAITS} | {each.name for each in tables["pairs"]}
     if unknown := sorted(set(words) - tasks):
         raise ValueError(f"words: no task is called {unknown[0]!r}; there are: {', '.join(sorted(tasks))}")
+
+
+def _refuse_unlisted(tables: dict[str, tuple[Any, ...]]) -> None:
+    lists = {each.name for each in tables["mentions"]}
+    for each in tables["keep"]:
+        if each.without and each.without not in lists:
+            raise ValueError(f"[[keep]] {each.name}: without names no word list of [[mentions]]: {each.without!r}")
 
 
 def _list(kind: str, value: Any) -> list[dict[str, Any]]:
