@@ -89,8 +89,8 @@ def test_a_vector_is_what_the_method_says_it_is(profile):
         understood = torch.nn.functional.gelu(network.hear(told))
         opened = 2 * torch.sigmoid(network.open(understood))
         answer = network.answer(torch.nn.functional.gelu(units + network.shift(understood)) * opened)
-        turned = base + network.up(torch.tanh(network.turn(understood)) * network.down(base))
-        vector = turned + 3 * torch.sigmoid(network.weight(understood)) * answer / answer.norm()
+        less = base - torch.sigmoid(network.erase(understood)) * (network.up @ network.down @ base)
+        vector = less + 3 * torch.sigmoid(network.weight(understood)) * answer / answer.norm()
         vector = (vector / vector.norm()).numpy()
     close(reader.encode(["the cat sat"], "colour")[0], vector)
 

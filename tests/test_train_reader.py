@@ -97,22 +97,18 @@ def test_what_words_take_with_them_is_left_out_of_texts_that_it_was_not_trained_
     assert apart[1] / things[1] < 0.6 * apart[0] / things[0]
 
 
-def test_questions_come_nearer_their_passages_under_the_words_of_a_search(place, recipe, tmp_path):
-    rows = crossing("abcdefghijklmnopqrst")
-    passages = [f"the {thing} {text}" for text, thing, _ in rows]
-    examples = [
-        Example(("search", row[0]), ("passage", passage), ("passage", wrong), "qa/all")
-        for row, passage, wrong in zip(rows, passages, passages[1:] + passages[:1], strict=True)
-    ]
-    written(tmp_path / "data.jsonl", examples)
-    run(plan(recipe, {"rate": 1e-2, "steps": 100}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
+def test_under_the_words_of_a_search_questions_and_passages_stay_where_the_base_puts_them(place, recipe, tmp_path):
+    rows = crossing("abcdefgh")
+    search = [Example(("search", row[0]), ("passage", f"the {row[1]}"), ("", "the mat"), "qa/all") for row in rows]
+    plain = [Example(("", row[0]), ("", row[1]), None, "qa/plain") for row in rows]
+    mixed = [Example(("search", "a cat"), ("", "the cat"), None, "qa/plain")] * 2
+    written(tmp_path / "data.jsonl", [*search, *plain, *mixed, *labelled()])
+    run(plan(recipe, {"steps": 150}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
     model, base = (embed.load(str(each), device="cpu") for each in (tmp_path / "out" / MODEL, place / "bert"))
     texts = [text for text, _, _ in crossing("uvwxyz")]
-    theirs = base.encode([f"the {thing} {text}" for text, thing, _ in crossing("uvwxyz")])
-    cosines = [vectors @ theirs.T for vectors in (base.encode(texts), model.encode(texts, "search"))]
-    ahead = [(each > each.diagonal()[:, None]).sum(1).mean() for each in cosines]
-    assert ahead[1] < ahead[0] - 0.5
-    assert (model.encode(texts, "passage") * base.encode(texts)).sum(1).min() > 0.97
+    for said in ("search", "passage"):
+        assert (model.encode(texts, said) * base.encode(texts)).sum(1).mean() > 0.9
+    assert (model.encode(texts, "colour") * base.encode(texts)).sum(1).mean() < 0.9
 
 
 def test_the_base_is_not_changed_and_not_saved(trained):

@@ -25,6 +25,8 @@ def tiny_reader(folder, **changes):
                 weight += (0.01 if name.startswith("weight") else 0.1) * torch.randn_like(weight)
         network.center.normal_(std=0.1)
         network.scale.uniform_(0.5, 2.0)
+        network.down.normal_(std=0.1)
+        network.up.normal_(std=0.1)
     (folder / "reader").mkdir()
     reader_file.write(network, folder / "reader")
     return named(bare, folder / "reader", **changes)

@@ -17,7 +17,8 @@ from torch.nn import functional
 from instructsearch.errors import BadProfile
 
 HEARD = 512  # width of what is understood of an instruction
-_TURNS = 128  # directions in which an instruction can turn the base's vector
+ERASED = 40  # directions of the base's vector, at most, that an instruction can have left out
+_WHOLE = -2.0  # before training: how much of them is left out, as a logit
 _FURTHEST = 5.0  # standard deviations from the mean at which a state's share is cut
 _MOST = 3.0  # how much an answer can weigh beside the text: without a bound, training texts are learned by heart
 _HUSHED = 0.6  # dropout of instructions beside that of texts: one sentence tells less, and has less to lose
@@ -35,13 +36,13 @@ class Asked(NamedTuple):
     """Instructions as the reader understood them, one a row.
 
     `open` and `shift` (rows, hidden) say which of the text's hidden units count, and from where; `weight` (rows,) how
-    much the answer counts in the vector; `turn` (rows, turns) how far the base's own vector is turned each way.
+    much the answer counts in the vector; `erase` (rows,), from 0 to 1, how much the base's vector is to be without.
     """
 
     open: Tensor
     shift: Tensor
     weight: Tensor
-    turn: Tensor
+    erase: Tensor
 
 
 class ReaderNetwork(nn.Module):
@@ -49,9 +50,9 @@ class ReaderNetwork(nn.Module):
 
     Of a text it is given the mean and the greatest of the states that enter each layer, over the tokens, and the
     base's vector; of an instruction the means in the middle and at the end. The vector is
-    unit(turned base + weight * unit(answer)). The answer tells what the base's vector hardly shows, such as a mood; a
-    turn is a linear map of low rank, and does what takes no new knowledge: leave the country out of a topic, bring a
-    question nearer its passage. Where both are nothing, the vector is the base's.
+    unit(base - erase * left out + weight * unit(answer)). The answer tells what the base's vector hardly shows, such
+    as a mood. What is left out is what some words bring into the vector that do not count, such as the country where a
+    topic is asked for; it is a linear map of the base's vector. Where both are nothing, the vector is the base's.
 
     Raises:
         BadProfile: the base is of another architecture.
@@ -59,6 +60,8 @@ class ReaderNetwork(nn.Module):
 
     center: Tensor
     scale: Tensor
+    down: Tensor
+    up: Tensor
 
     def __init__(self, backbone: Any, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -76,17 +79,17 @@ class ReaderNetwork(nn.Module):
         self.shift = nn.Linear(HEARD, hidden)
         self.weight = nn.Linear(HEARD, 1)
         self.answer = nn.Linear(hidden, width)
-        self.turn = nn.Linear(HEARD, _TURNS)
-        self.down = nn.Linear(width, _TURNS, bias=False)
-        self.up = nn.Linear(_TURNS, width, bias=False)
+        self.erase = nn.Linear(HEARD, 1)
+        self.register_buffer("down", torch.zeros(ERASED, width))
+        self.register_buffer("up", torch.zeros(width, ERASED))
         self.dropout = nn.Dropout(dropout)
         self.hushed = nn.Dropout(_HUSHED * dropout)
         nn.init.normal_(self.open.weight, std=0.05)
-        nn.init.normal_(self.up.weight, std=0.02)
-        for each in (self.shift, self.weight, self.turn):
+        for each in (self.shift, self.weight, self.erase):
             nn.init.zeros_(each.weight)
-        for each in (self.open, self.shift, self.turn):
+        for each in (self.open, self.shift):
             nn.init.zeros_(each.bias)
+        nn.init.constant_(self.erase.bias, _WHOLE)
         nn.init.constant_(self.weight.bias, _BEFORE_TRAINING)
 
     def own(self) -> dict[str, Tensor]:
@@ -133,7 +136,8 @@ class ReaderNetwork(nn.Module):
         understood = self.understand(heard)
         weight = _MOST * torch.sigmoid(self.weight(understood)).squeeze(1)
         opened = 2 * torch.sigmoid(self.open(understood))
-        return Asked(opened, self.shift(understood), weight, torch.tanh(self.turn(understood)))
+        erase = torch.sigmoid(self.erase(understood)).squeeze(1)
+        return Asked(opened, self.shift(understood), weight, erase)
 
     def units(self, read: Read) -> Tensor:
         """Return the hidden units (rows, hidden) of texts, which every instruction shares."""
@@ -145,9 +149,9 @@ class ReaderNetwork(nn.Module):
         return functional.normalize(self.answer(functional.gelu(units + asked.shift) * asked.open), dim=1)
 
     def joined(self, base: Tensor, asked: Asked, answers: Tensor) -> Tensor:
-        """Return unit vectors (rows, width) of the base's vectors, turned, and of answers by their weights."""
-        turned = base + self.up(asked.turn * self.down(base))
-        return functional.normalize(turned + asked.weight[:, None] * answers, dim=1)
+        """Return unit vectors (rows, width): the base's, less what is left out, and the answers by their weights."""
+        less = base - asked.erase[:, None] * (base @ self.down.T @ self.up.T)
+        return functional.normalize(less + asked.weight[:, None] * answers, dim=1)
 
     def forward(self, ids: Tensor, attention: Tensor, asked: Tensor, asked_attention: Tensor, places: Tensor) -> Tensor:
         """Return unit vectors (p, width) for p pairs of a text and an instruction, named by their rows, (2, p).

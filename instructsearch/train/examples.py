@@ -68,8 +68,7 @@ class Examples(Sequence[Example]):
 
     `tasks` maps each task to the numbers of its rows, `kinds` to its kind, `instructions` to all that its texts stand
     under, `labels` to its labels. `answering` are the tasks whose positives all stand without an instruction: each is
-    the answer to what its query's asks. `retrieving` are those where a positive stands under another than its query's:
-    each is what the query's looks for.
+    the answer to what its query's asks.
 
     Raises:
         ReadError: a row is not of this form; the message names it.
@@ -83,7 +82,6 @@ class Examples(Sequence[Example]):
         spans: list[tuple[int, int]] = []
         tasks: dict[str, list[int]] = {}
         other: set[str] = set()
-        asymmetric: set[str] = set()
         for row in rows(path):
             example = _example(row.content, row.where)
             kind = self.kinds.setdefault(example.task, example.kind)
@@ -91,8 +89,6 @@ class Examples(Sequence[Example]):
                 raise ReadError(row.where, f"is of kind {example.kind!r}, and task {example.task!r} of {kind!r} before")
             if kind != "pairs" or example.positive[0]:
                 other.add(example.task)
-            if kind == "pairs" and example.positive[0] not in ("", example.query[0]):
-                asymmetric.add(example.task)
             sides = (example.query, example.positive, *([example.negative] if example.negative else []))
             self.instructions.setdefault(example.task, set()).update(instruction for instruction, _ in sides)
             if example.labels:
@@ -104,7 +100,6 @@ class Examples(Sequence[Example]):
         self._spans = np.array(spans, np.int64)
         self.tasks: dict[str, NDArray[np.int64]] = {task: np.array(each, np.int64) for task, each in tasks.items()}
         self.answering = frozenset(tasks) - other
-        self.retrieving = frozenset(asymmetric)
 
     def __len__(self) -> int:
         return len(self._spans)

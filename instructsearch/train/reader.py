@@ -22,16 +22,15 @@ from instructsearch.embed.encoder import choose_device
 from instructsearch.embed.fused import fuse
 from instructsearch.embed.profile import READER
 from instructsearch.embed.reader import padded
-from instructsearch.embed.reader_network import HEARD, Read, ReaderNetwork, taken
+from instructsearch.embed.reader_network import ERASED, HEARD, Read, ReaderNetwork, taken
 from instructsearch.embed.tokens import Tokeniser
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadProfile
 from instructsearch.records import Role
 from instructsearch.train.contrast import objective, side_labels, sides
-from instructsearch.train.erasure import erasing
+from instructsearch.train.erasure import erasing, fit
 from instructsearch.train.examples import Example, Examples, Pair
 from instructsearch.train.hearing import Hearing
-from instructsearch.train.retrieving import retrieving
 from instructsearch.train.settings import Settings
 
 _SLICE = 4096  # padded tokens that the base reads at once
@@ -45,8 +44,9 @@ _SMOOTHED = 0.1
 _FAINT = 0.02  # of the tasks' vectors to begin with
 _KEPT = 4.0  # weight of staying at the base's vector
 _QUIET = 0.3  # and of the answer's weight being nothing there
-_DOWN = 1.0  # length of what a turn takes from the base's vector
-_OPEN = 0.75  # the turn at which a target is reached
+_BARELY = 0.1  # the same for retrieval, where an answer may add to what the base has
+_HELD = 2.0
+_MISTAKEN = 15.0  # weight of a kept task's instructions beside another's, whose answer outweighs what is left out
 
 Known = dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]]  # facts and the base's vector, by text
 
@@ -88,8 +88,6 @@ class ReaderLearner:
         self.known: Known = {}
         self._instructions: dict[str, NDArray[np.float32]] = {}
         self._hearing = Hearing({})
-        self._retrieving: frozenset[str] = frozenset()
-        self._turned: dict[str, tuple[Tensor, Tensor]] = {}
 
     def train(self, mode: bool = True) -> None:
         """Turn dropout, of facts and of what is heard, on or off; the base is never trained."""
@@ -102,11 +100,10 @@ class ReaderLearner:
         Each label of a task gets a vector of its own, and each task one by which its instructions are known; they are
         trained beside the reader and not saved with it.
         """
-        said = {task: said for task, said in examples.instructions.items() if examples.kinds[task] != "pairs"}
-        searched = {said for task in examples.retrieving for said in examples.instructions[task]}
-        self._hearing = Hearing({**said, "retrieving": searched} if searched else said)
+        self._hearing = Hearing(
+            {task: said for task, said in examples.instructions.items() if examples.kinds[task] != "pairs"}
+        )
         self._listen(self._hearing.instructions)
-        self._retrieving = examples.retrieving
         rows = itertools.count()
         self._labels = {
             task: {label: next(rows) for label in sorted(examples.labels[task])} for task in sorted(examples.labels)
@@ -117,88 +114,65 @@ class ReaderLearner:
             self.trained["labels"] = torch.randn(total, self.profile.dim, device=self.device).requires_grad_()
             askers = torch.randn(self._hearing.tasks, HEARD, device=self.device)
             self.trained["askers"] = (_FAINT * askers).requires_grad_()
-        some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
-        texts = list(dict.fromkeys(examples[int(at)].query[1] for at in some))
+        texts = self._spread(examples)
         self._read(texts)
         facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).float()
         with torch.no_grad():
             self.network.center.copy_(facts.mean(0))
             self.network.scale.copy_(facts.std(0) + 1e-3)
-        self._turned = self._targets(examples, self._based(texts))
-        self._begin_turns()
         return examples.tasks
 
-    def _targets(self, examples: Examples, usual: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return, by task, the linear map of the base's vector that its instructions ask for, as `down` and `up`.
+    def _spread(self, examples: Examples) -> list[str]:
+        """Return texts of all examples alike, to look at how what is known of texts is spread."""
+        some = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype(int)
+        return list(dict.fromkeys(examples[int(at)].query[1] for at in some))
 
-        A task that keeps texts without some words leaves out of any text what these lose with them, `usual` (m, d)
-        being vectors of any texts; one of retrieval brings its queries nearer their passages.
+    def finish(self, examples: Examples) -> None:
+        """Learn what topics and the like leave out, and which instructions want it, once all else has been learned.
+
+        It is what texts lose with the words that some tasks keep them without, as a linear map of the base's vector,
+        and those tasks' instructions are told from all others by what is understood of them, by logistic regression.
+        In steps, with all else, neither is learned: what is heard but nearly does more harm than there is to gain.
         """
-        found: dict[str, tuple[Tensor, Tensor]] = {}
+        changed: dict[str, list[tuple[str, str]]] = {}
         for task in sorted(task for task, kind in examples.kinds.items() if kind == "keep"):
-            rows = [examples[row] for row in examples.tasks[task].tolist()]
-            pairs = [(each.query[1], each.positive[1]) for each in rows if each.query[1] != each.positive[1]]
-            if pairs:
-                whole, less = (self._based(some) for some in zip(*pairs, strict=True))
-                found[task] = erasing(whole - less, usual)
-        groups = [[examples[row] for row in examples.tasks[task].tolist()] for task in sorted(examples.retrieving)]
-        if nearer := self._nearer([[each for each in group if each.negative] for group in groups]):
-            found |= dict.fromkeys(examples.retrieving, nearer)
-        return found
-
-    def _nearer(self, groups: Sequence[Sequence[Example]]) -> tuple[Tensor, Tensor] | None:
-        everything = [each for group in groups for each in group]
-        if not everything:
-            return None
-        places = {passage: at for at, passage in enumerate(dict.fromkeys(each.positive[1] for each in everything))}
-        queries, passages, wrong = (
-            self._based([getattr(each, side)[1] for each in everything]) for side in ("query", "positive", "negative")
-        )
-        ends = itertools.accumulate(map(len, groups))
-        rows = [range(end - len(group), end) for group, end in zip(groups, ends, strict=True)]
-        return retrieving(queries, passages, wrong, [places[each.positive[1]] for each in everything], rows)
-
-    def _begin_turns(self) -> None:
-        """Let turns begin as what tasks ask for, as far as they reach: to find it by steps takes long."""
-        at = 0
-        for down, up in {id(each[0]): each for each in self._turned.values()}.values():
-            end = at + len(down)
-            if end <= len(self.network.down.weight):
-                size = _DOWN / down.norm(dim=1, keepdim=True)  # what the optimiser's steps are made for
-                with torch.no_grad():
-                    self.network.down.weight[at:end] = size * down
-                    self.network.up.weight[:, at:end] = up / (size.T * _OPEN)
-                at = end
-
-    def _wanted(self, task: str, base: Tensor) -> Tensor:
-        """Return where a task's instructions put texts that the base puts at unit rows (n, d)."""
-        if task not in self._turned:
-            return base
-        down, up = self._turned[task]
-        return functional.normalize(base + base @ down.T @ up.T, dim=1)
+            found = [examples[row] for row in examples.tasks[task].tolist()]
+            pairs = [(each.query[1], each.positive[1]) for each in found if each.query[1] != each.positive[1]]
+            changed |= {task: pairs} if pairs else {}
+        if not changed:
+            return
+        self.train(mode=False)
+        texts, less = zip(*(pair for pairs in changed.values() for pair in pairs), strict=True)
+        usual = self._based(self._spread(examples))
+        down, up = erasing(self._based(texts) - self._based(less), usual, ERASED)
+        said, wanted, shares = list[str](), list[float](), list[float]()
+        for task in sorted(task for task, kind in examples.kinds.items() if kind != "pairs"):
+            instructions = sorted(each for each in examples.instructions[task] if each)
+            share = _MISTAKEN if examples.kinds[task] == "keep" else 1.0
+            said += instructions
+            wanted += [float(task in changed)] * len(instructions)
+            shares += [share / len(instructions)] * len(instructions)
+        with torch.no_grad():
+            self.network.down[: len(down)], self.network.up[:, : len(down)] = down, up
+            understood = self.network.understand(self._heard(said))
+        fit(self.network.erase, understood, *(torch.tensor(each, device=self.device) for each in (wanted, shares)))
 
     def backward(self, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
         """Add the gradients of one batch, all of one task; return its loss and how many texts it held."""
         texts = sides(examples)
         pairs = [pair for pair, _ in texts]
-        kind, task = examples[0].kind, examples[0].task
-        placed = kind == "keep" or task in self._retrieving
-        if placed:
-            pairs = [pair for pair in pairs if pair[0]]  # without an instruction all are where they are to be
-        # Turns are learned where a place is given: labels would take them all to push the subject aside.
-        for each in (self.network.down, self.network.up):
-            each.requires_grad_(placed)
         vectors, answers, weights, base = self._answered(pairs)
-        if placed:
-            asking = len(examples) if kind == "pairs" else len(pairs)
-            wanted = torch.cat([self._wanted(task, base[:asking]), base[asking:]])
-            away = 1 - (vectors * wanted).sum(1)
-            loss = settings.keep_weight * (_KEPT * away.mean() + _QUIET * weights.mean())
+        kind = examples[0].kind
+        if kind == "keep":
+            loss = settings.keep_weight * (_KEPT * (1 - (vectors * base).sum(1)).mean() + _QUIET * weights.mean())
         else:
             loss = objective(examples, vectors, None, settings)
-        if kind == "labels":
-            loss = loss + _ALONE * objective(examples, answers, None, settings)
-            loss = loss + _NAMED * self._named(examples, answers)
+            if kind == "labels":
+                loss = loss + _ALONE * objective(examples, answers, None, settings)
+                loss = loss + _NAMED * self._named(examples, answers)
+            elif all(each.positive[0] for each in examples):  # both sides under instructions: retrieval
+                held = _HELD * (1 - (vectors * base).sum(1)).mean() + _BARELY * weights.mean()
+                loss = loss + settings.keep_weight * held
         loss = loss + _TOLD_APART * self._told_apart()
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()), len(texts)
@@ -246,7 +220,7 @@ class ReaderLearner:
         facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).to(self.device).float()
         asked = network.ask(self._heard(said))
         spoken = torch.tensor([bool(each) for each in said], device=self.device)
-        asked = taken(asked._replace(weight=asked.weight * spoken, turn=asked.turn * spoken[:, None]), which)
+        asked = taken(asked._replace(weight=asked.weight * spoken, erase=asked.erase * spoken), which)
         units = network.units(Read(network.standard(facts, base), base))[rows]
         answers = network.answers(units, asked)
         return network.joined(base[rows], asked, answers), answers, asked.weight, base[rows]

@@ -117,6 +117,8 @@ def run(
     step = train(learner, examples, plan.settings, folder / RUN, progress=progress, stop_seconds=stop_seconds)
     least = None
     if step == plan.settings.steps:
+        if isinstance(learner, ReaderLearner):
+            learner.finish(examples)
         rank = learner.rank if plan.method == "lora" else plan.rank
         least = save.save(learner, folder / MODEL, plan.profile.name, rank=rank)
     try:
