@@ -230,14 +230,6 @@ def test_words_of_a_task_are_said_of_its_texts_and_of_no_others(folder):
     assert "Wie lang?" in said(of(found, "names/trait-length"))
 
 
-def test_questions_are_asked_in_a_tasks_own_words_too_and_passages_may_be_plain(folder):
-    found = of(
-        built(folder, replace(FULL, words={"qa": ("Worauf?",)}, pairs=(replace(FULL.pairs[0], plain=1.0),))), "qa/"
-    )
-    assert {each.query[0] for each in found} == {*FULL.pairs[0].queries, "Worauf?"}
-    assert {side[0] for each in found for side in (each.positive, each.negative)} == {""}
-
-
 def test_a_label_that_all_texts_share_teaches_nothing(folder, tmp_path):
     lines(tmp_path / "one.jsonl", [{"text": f"text {at}", "label": "x"} for at in range(5)])
     assert built(tmp_path, Recipe(labels=(Labels("one", ("one.jsonl",), MOOD),))) == []

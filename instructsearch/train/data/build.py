@@ -242,11 +242,8 @@ class Builder:
         own = np.array([places[passage] for _, passage in found], np.intp)
         queries = [query for query, _ in found]
         hard = mining.hard_passages(self._encode(queries), self._encode(passages), own, random)
-        wordings = (*source.queries, *self._recipe.words.get(source.name, ()))
         for (query, passage), wrong in zip(found, hard, strict=True):
-            asked, answered = str(random.choice(wordings)), str(random.choice(source.passages))
-            if source.plain and random.random() < source.plain:
-                answered = ""
+            asked, answered = str(random.choice(source.queries)), str(random.choice(source.passages))
             negative = (answered, passages[wrong]) if passages[wrong] != passage else None
             yield Example((asked, query), (answered, passage), negative, f"{source.name}/{group}")
 

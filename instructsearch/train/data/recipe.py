@@ -72,10 +72,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Questions and the passages that answer them, each side under an instruction of its own.
-
-    `plain` is the share of passages without one, as most collections are searched.
-    """
+    """Questions and the passages that answer them, each side under an instruction of its own."""
 
     name: str
     files: tuple[str, ...]
@@ -86,7 +83,6 @@ class Pairs:
     group: str = ""
     leave: tuple[str, ...] = ()
     most: int = 12000
-    plain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +175,7 @@ def _words(wanted: Any, folder: Path) -> dict[str, tuple[str, ...]]:
 
 def _refuse_unknown(words: Iterable[str], tables: dict[str, tuple[Any, ...]]) -> None:
     tasks = {f"{kind}/{each.name}" for kind in ("labels", "mentions", "keep") for each in tables[kind]}
-    tasks |= {f"traits/{trait.name}" for trait in TRAITS} | {each.name for each in tables["pairs"]}
+    tasks |= {f"traits/{trait.name}" for trait in TRAITS}
     if unknown := sorted(set(words) - tasks):
         raise ValueError(f"words: no task is called {unknown[0]!r}; there are: {', '.join(sorted(tasks))}")
 
