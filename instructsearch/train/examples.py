@@ -26,7 +26,8 @@ class Example:
     """One row. `labels` are those of query, positive and negative where the task has labels.
 
     Kinds: `pairs` asks the query to be nearer its positive than any other; `labels` asks all of one label to be near;
-    `keep` asks the query to lie where the base model puts its positive, the same text without an instruction.
+    `keep` asks the query to lie where the base model puts its positive, the same text, or what is to count of it,
+    without an instruction.
     """
 
     query: Pair
