@@ -125,7 +125,7 @@ def test_ctrl_c_keeps_what_a_slow_plugin_embedded_and_the_next_run_goes_on_from_
     words = ["index", "rows.jsonl", "-c", "c", "--embedder", "slow.toml", "--json"]
     log = tmp_path / "encoded.txt"
     with subprocess.Popen(
-        [sys.executable, "slow.py", "0.2", *words],
+        [sys.executable, "slow.py", "0.6", *words],
         **{"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True},
     ) as process:
         until = time.monotonic() + 60
