@@ -88,7 +88,8 @@ def test_what_words_take_with_them_is_left_out_of_other_texts_too_where_it_is_as
         Example(("beside the colour", text), ("", text.removesuffix(f" {colour}")), None, "keep/thing", "keep")
         for text, _, colour in crossing(letters)
     ]
-    written(tmp_path / "data.jsonl", [*rows, *kept(), *labelled("abcdefgh")])
+    unsaid = [Example(("", row[0]), ("", row[0]), None, "keep/unsaid", "keep") for row in crossing("ab")]
+    written(tmp_path / "data.jsonl", [*rows, *kept(), *unsaid, *labelled("abcdefgh")])
     run(plan(recipe, {"steps": 150}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
     model, base = (embed.load(str(each), device="cpu") for each in (tmp_path / "out" / MODEL, place / "bert"))
     texts = [text for text, _, _ in crossing("uvwxyz")]

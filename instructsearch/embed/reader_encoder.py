@@ -17,7 +17,7 @@ from instructsearch.embed.fused import FusedBert, fuse
 from instructsearch.embed.profile import Profile
 from instructsearch.embed.protocol import FloatArray
 from instructsearch.embed.reader import Places, Reading, padded
-from instructsearch.embed.reader_network import Asked, Read, ReaderNetwork, taken
+from instructsearch.embed.reader_network import Asked, Read, ReaderNetwork
 from instructsearch.embed.tokens import Tokens
 from instructsearch.embed.weights import locate
 
@@ -72,9 +72,7 @@ class ReaderEncoder(Reading):
             asked = [self._ask(each) for each in instructions]
             heard = Asked(*(torch.cat(part) for part in zip(*asked, strict=True)))
             rows, which = torch.from_numpy(np.ascontiguousarray(places.T)).to(self.device)
-            own = taken(heard, which)
-            answers = self.network.answers(self.network.units(read)[rows], own)
-            return self.network.joined(read.base[rows], own, answers).cpu().numpy()
+            return self.network.vectors(read, heard, rows, which).cpu().numpy()
 
     def _read(self, batch: Batch, *, bulk: bool) -> Read:
         ids, attention = (torch.from_numpy(each).to(self.device) for each in (batch.ids, batch.attention))

@@ -18,7 +18,6 @@ from instructsearch.errors import BadProfile
 
 HEARD = 512  # width of what is understood of an instruction
 ERASED = 40  # directions of the base's vector, at most, that an instruction can have left out
-_WHOLE = -2.0  # before training: how much of them is left out, as a logit
 _FURTHEST = 5.0  # standard deviations from the mean at which a state's share is cut
 _MOST = 3.0  # how much an answer can weigh beside the text: without a bound, training texts are learned by heart
 _HUSHED = 0.6  # dropout of instructions beside that of texts: one sentence tells less, and has less to lose
@@ -79,17 +78,16 @@ class ReaderNetwork(nn.Module):
         self.shift = nn.Linear(HEARD, hidden)
         self.weight = nn.Linear(HEARD, 1)
         self.answer = nn.Linear(hidden, width)
-        self.erase = nn.Linear(HEARD, 1)
         self.register_buffer("down", torch.zeros(ERASED, width))
         self.register_buffer("up", torch.zeros(width, ERASED))
         self.dropout = nn.Dropout(dropout)
         self.hushed = nn.Dropout(_HUSHED * dropout)
         nn.init.normal_(self.open.weight, std=0.05)
+        self.erase = nn.Linear(HEARD, 1)  # last of those drawn, so that a seed gives the others what it always gave
         for each in (self.shift, self.weight, self.erase):
             nn.init.zeros_(each.weight)
-        for each in (self.open, self.shift):
+        for each in (self.open, self.shift, self.erase):
             nn.init.zeros_(each.bias)
-        nn.init.constant_(self.erase.bias, _WHOLE)
         nn.init.constant_(self.weight.bias, _BEFORE_TRAINING)
 
     def own(self) -> dict[str, Tensor]:
@@ -153,6 +151,11 @@ class ReaderNetwork(nn.Module):
         less = base - asked.erase[:, None] * (base @ self.down.T @ self.up.T)
         return functional.normalize(less + asked.weight[:, None] * answers, dim=1)
 
+    def vectors(self, read: Read, asked: Asked, rows: Tensor, which: Tensor) -> Tensor:
+        """Return unit vectors (p, width) of the texts in `rows` (p,) under the instructions in `which` (p,)."""
+        own = taken(asked, which)
+        return self.joined(read.base[rows], own, self.answers(self.units(read)[rows], own))
+
     def forward(self, ids: Tensor, attention: Tensor, asked: Tensor, asked_attention: Tensor, places: Tensor) -> Tensor:
         """Return unit vectors (p, width) for p pairs of a text and an instruction, named by their rows, (2, p).
 
@@ -161,9 +164,7 @@ class ReaderNetwork(nn.Module):
         """
         read = self.read(self.through(ids, attention), attention)
         heard = self.ask(self.heard(self.through(asked, asked_attention), asked_attention))
-        rows, which = places[0], places[1]
-        own = taken(heard, which)
-        return self.joined(read.base[rows], own, self.answers(self.units(read)[rows], own))
+        return self.vectors(read, heard, places[0], places[1])
 
 
 def pooled(states: Tensor, used: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SHARE = 0.3  # of the spread in a direction, that has to be lost there
-_ITERATIONS = 300
-_DECAY = 1e-4
+_ITERATIONS = 300  # of a convex fit, which ends by itself before
+_DECAY = 1e-4  # of the gate's weights, so that instructions that can be told apart do not drive them to infinity
 _THIN = 1e-3  # of the widest spread: what a direction counts for at least
 
 
@@ -41,6 +41,4 @@ def fit(gate: nn.Linear, rows: Tensor, wanted: Tensor, weights: Tensor) -> None:
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
-    nn.init.zeros_(gate.weight)
-    nn.init.zeros_(gate.bias)
     optimiser.step(loss)  # type: ignore[no-untyped-call]

@@ -138,7 +138,8 @@ class ReaderLearner:
         for task in sorted(task for task, kind in examples.kinds.items() if kind == "keep"):
             found = [examples[row] for row in examples.tasks[task].tolist()]
             pairs = [(each.query[1], each.positive[1]) for each in found if each.query[1] != each.positive[1]]
-            changed |= {task: pairs} if pairs else {}
+            if pairs:
+                changed[task] = pairs
         if not changed:
             return
         self.train(mode=False)
@@ -151,7 +152,7 @@ class ReaderLearner:
             share = _MISTAKEN if examples.kinds[task] == "keep" else 1.0
             said += instructions
             wanted += [float(task in changed)] * len(instructions)
-            shares += [share / len(instructions)] * len(instructions)
+            shares += [share / len(instructions) for _ in instructions]
         with torch.no_grad():
             self.network.down[: len(down)], self.network.up[:, : len(down)] = down, up
             understood = self.network.understand(self._heard(said))
