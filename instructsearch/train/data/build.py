@@ -247,17 +247,19 @@ class Builder:
             negative = (answered, passages[wrong]) if passages[wrong] != passage else None
             yield Example((asked, query), (answered, passage), negative, f"{source.name}/{group}")
 
+    def _lacking(self, name: str, everything: Sequence[str]) -> dict[str, str]:
+        """Return the texts that hold a word of a list of mentions, each with what is left of it without them."""
+        [source] = [each for each in self._recipe.mentions if each.name == name]
+        words = frozenset().union(*_members(source).values())
+        less = ((text, _less(text, words)) for text in everything)
+        return {text: left for text, left in less if left != text and len(left.split()) >= _LEAST}
+
     def _keep(self, source: Keep, everything: Sequence[str]) -> Iterator[Example]:
         texts = list(dict.fromkeys(self._pool))
-        lacking: dict[str, str] = {}
-        if source.without:
-            [words] = [each for each in self._recipe.mentions if each.name == source.without]
-            left = frozenset().union(*_members(words).values())
-            less = ((text, _less(text, left)) for text in everything)
-            lacking = {text: short for text, short in less if short != text and len(short.split()) >= _LEAST}
-            half = source.most // 2
+        lacking = self._lacking(source.without, everything) if source.without else {}
+        if lacking:
+            half, named = source.most // 2, list(lacking)
             others = [text for text in texts if text not in lacking]
-            named = list(lacking)
             texts = [others[at] for at in self._some(others, half)] + [named[at] for at in self._some(named, half)]
         wordings = (*source.wordings, *self._recipe.words.get(f"keep/{source.name}", ()))
         for at in self._some(texts, source.most):
