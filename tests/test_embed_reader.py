@@ -90,6 +90,7 @@ def test_a_vector_is_what_the_method_says_it_is(profile):
         opened = 2 * torch.sigmoid(network.open(understood))
         answer = network.answer(torch.nn.functional.gelu(units + network.shift(understood)) * opened)
         less = base - torch.sigmoid(network.erase(understood)) * (network.up @ network.down @ base)
+        less = less - torch.sigmoid(network.whiten(understood)) * (network.excess @ base)
         vector = less + 3 * torch.sigmoid(network.weight(understood)) * answer / answer.norm()
         vector = (vector / vector.norm()).numpy()
     close(reader.encode(["the cat sat"], "colour")[0], vector)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,13 +171,15 @@ def test_a_batch_of_nothing_but_bare_texts_is_no_error(learner, tmp_path):
     assert same(before, train(learner, written(tmp_path / "e.jsonl", bare), tmp_path / "run"))
 
 
-def test_a_kept_step_holds_three_times_the_examples(learner, tmp_path):
+@pytest.mark.parametrize("kind", ["keep", "search"])
+def test_a_kept_step_holds_three_times_the_examples(learner, tmp_path, kind):
     lines = []
-    data = written(tmp_path / "e.jsonl", [*kept("abcdef"), *labelled("abcdef")])
+    still = [replace(each, kind=kind) for each in kept("abcdef")]
+    data = written(tmp_path / "e.jsonl", [*still, *labelled("abcdef")])
     seen, own = [], learner.backward
     learner.backward = lambda some, settings: seen.append((some[0].kind, len(some))) or own(some, settings)
     train(learner, data, tmp_path / "run", progress=lines.append)
-    assert set(seen) == {("keep", 12), ("labels", 4)}
+    assert set(seen) == {(kind, 12), ("labels", 4)}
 
 
 # --- stopping and going on

@@ -103,6 +103,14 @@ def test_what_is_kept_without_a_lists_words_is_to_lie_where_the_text_does_withou
         assert less == ("", " ".join(bare.split())) and bare != text
 
 
+@pytest.mark.parametrize(("search", "kind"), [(True, "search"), (False, "keep")])
+def test_instructions_of_searches_are_named_as_such(folder, search, kind):
+    keep = Keep("retrieval", ("find",), 20, search=search)
+    assert {each.kind for each in built(folder, labels=(MOOD,), keep=(keep,)) if each.task == "keep/retrieval"} == {
+        kind
+    }
+
+
 RECIPE = """
 [[labels]]
 name = "mood"
@@ -143,6 +151,7 @@ def test_a_recipe_says_all_of_it(tmp_path):
         ("France =", "France = 3 #"),
         ("[mentions.members]", ""),
         ('wordings = ["topic"]', 'wordings = ["topic"]\nwithout = "mood"'),
+        ('wordings = ["topic"]', 'wordings = ["topic"]\nsearch = "yes"'),
     ],
 )
 def test_a_recipe_that_lacks_something_is_refused(tmp_path, change):

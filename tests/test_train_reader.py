@@ -105,6 +105,25 @@ def test_what_words_take_with_them_is_left_out_of_other_texts_too_where_it_is_as
     assert shares[1] < 0.6 * shares[0] and shares[2] > 0.7 * shares[0]
 
 
+def test_a_search_is_asked_in_a_more_even_spread_and_what_is_kept_is_not(place, recipe, tmp_path):
+    searches = [
+        Example((said, row[0]), ("", row[0]), None, "keep/search", "search")
+        for row in crossing("abcdefgh")
+        for said in ("find", "look up")
+    ]
+    written(tmp_path / "data.jsonl", [*searches, *kept(), *labelled("abcdefgh")])
+    run(plan(recipe, {"steps": 150}), tmp_path / "data.jsonl", tmp_path / "out", device="cpu")
+    model, base = (embed.load(str(each), device="cpu") for each in (tmp_path / "out" / MODEL, place / "bert"))
+    texts = [text for text, _, _ in crossing("uvwxyz")]
+    before, same, found = base.encode(texts), model.encode(texts, "represent"), model.encode(texts, "find")
+
+    def lead(vectors):
+        spread = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)
+        return spread[0] ** 2 / (spread**2).sum()
+
+    assert lead(found) < 0.9 * lead(before) < lead(same)
+
+
 def test_the_base_is_not_changed_and_not_saved(trained):
     files = {path.name for path in trained.rglob("*") if path.is_file()}
     assert files == {"profile.toml", reader_file.FILE}

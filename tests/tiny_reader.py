@@ -27,6 +27,7 @@ def tiny_reader(folder, **changes):
         network.scale.uniform_(0.5, 2.0)
         network.down.normal_(std=0.1)
         network.up.normal_(std=0.1)
+        network.excess.normal_(std=0.1)
     (folder / "reader").mkdir()
     reader_file.write(network, folder / "reader")
     return named(bare, folder / "reader", **changes)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from instructsearch.errors import BadProfile
 
 HEARD = 512  # width of what is understood of an instruction
-ERASED = 40  # directions of the base's vector, at most, that an instruction can have left out
+ERASED = 20  # directions of the base's vector, at most, that an instruction can have left out
 _FURTHEST = 5.0  # standard deviations from the mean at which a state's share is cut
 _MOST = 3.0  # how much an answer can weigh beside the text: without a bound, training texts are learned by heart
 _HUSHED = 0.6  # dropout of instructions beside that of texts: one sentence tells less, and has less to lose
@@ -35,13 +35,15 @@ class Asked(NamedTuple):
     """Instructions as the reader understood them, one a row.
 
     `open` and `shift` (rows, hidden) say which of the text's hidden units count, and from where; `weight` (rows,) how
-    much the answer counts in the vector; `erase` (rows,), from 0 to 1, how much the base's vector is to be without.
+    much the answer counts in the vector; `erase` and `whiten` (rows,), from 0 to 1, how much of what can be left out of
+    the base's vector, and of what it has in excess, it is to be without.
     """
 
     open: Tensor
     shift: Tensor
     weight: Tensor
     erase: Tensor
+    whiten: Tensor
 
 
 class ReaderNetwork(nn.Module):
@@ -49,9 +51,11 @@ class ReaderNetwork(nn.Module):
 
     Of a text it is given the mean and the greatest of the states that enter each layer, over the tokens, and the
     base's vector; of an instruction the means in the middle and at the end. The vector is
-    unit(base - erase * left out + weight * unit(answer)). The answer tells what the base's vector hardly shows, such
-    as a mood. What is left out is what some words bring into the vector that do not count, such as the country where a
-    topic is asked for; it is a linear map of the base's vector. Where both are nothing, the vector is the base's.
+    unit(base - erase * left out - whiten * excess + weight * unit(answer)). The answer tells what the base's vector
+    hardly shows, such as a mood. What is left out is what some words bring into the vector that do not count, such as
+    the country where a topic is asked for. The excess is by how much the directions in which all texts differ most
+    outweigh the others, which a search does better without. Both are linear maps of the base's vector. Where all is
+    nothing, the vector is the base's.
 
     Raises:
         BadProfile: the base is of another architecture.
@@ -61,6 +65,7 @@ class ReaderNetwork(nn.Module):
     scale: Tensor
     down: Tensor
     up: Tensor
+    excess: Tensor
 
     def __init__(self, backbone: Any, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -80,13 +85,15 @@ class ReaderNetwork(nn.Module):
         self.answer = nn.Linear(hidden, width)
         self.register_buffer("down", torch.zeros(ERASED, width))
         self.register_buffer("up", torch.zeros(width, ERASED))
+        self.register_buffer("excess", torch.zeros(width, width))
         self.dropout = nn.Dropout(dropout)
         self.hushed = nn.Dropout(_HUSHED * dropout)
         nn.init.normal_(self.open.weight, std=0.05)
-        self.erase = nn.Linear(HEARD, 1)  # last of those drawn, so that a seed gives the others what it always gave
-        for each in (self.shift, self.weight, self.erase):
+        # last of those drawn, so that a seed gives the others what it always gave
+        self.erase, self.whiten = nn.Linear(HEARD, 1), nn.Linear(HEARD, 1)
+        for each in (self.shift, self.weight, self.erase, self.whiten):
             nn.init.zeros_(each.weight)
-        for each in (self.open, self.shift, self.erase):
+        for each in (self.open, self.shift, self.erase, self.whiten):
             nn.init.zeros_(each.bias)
         nn.init.constant_(self.weight.bias, _BEFORE_TRAINING)
 
@@ -134,8 +141,8 @@ class ReaderNetwork(nn.Module):
         understood = self.understand(heard)
         weight = _MOST * torch.sigmoid(self.weight(understood)).squeeze(1)
         opened = 2 * torch.sigmoid(self.open(understood))
-        erase = torch.sigmoid(self.erase(understood)).squeeze(1)
-        return Asked(opened, self.shift(understood), weight, erase)
+        erase, whiten = (torch.sigmoid(each(understood)).squeeze(1) for each in (self.erase, self.whiten))
+        return Asked(opened, self.shift(understood), weight, erase, whiten)
 
     def units(self, read: Read) -> Tensor:
         """Return the hidden units (rows, hidden) of texts, which every instruction shares."""
@@ -147,8 +154,9 @@ class ReaderNetwork(nn.Module):
         return functional.normalize(self.answer(functional.gelu(units + asked.shift) * asked.open), dim=1)
 
     def joined(self, base: Tensor, asked: Asked, answers: Tensor) -> Tensor:
-        """Return unit vectors (rows, width): the base's, less what is left out, and the answers by their weights."""
+        """Return unit vectors (rows, width): the base's, less what it is to be without, and the weighed answers."""
         less = base - asked.erase[:, None] * (base @ self.down.T @ self.up.T)
+        less = less - asked.whiten[:, None] * (base @ self.excess.T)
         return functional.normalize(less + asked.weight[:, None] * answers, dim=1)
 
     def vectors(self, read: Read, asked: Asked, rows: Tensor, which: Tensor) -> Tensor:

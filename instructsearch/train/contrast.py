@@ -11,7 +11,7 @@ from torch import Tensor
 
 from instructsearch.records import Role
 from instructsearch.train import gradcache
-from instructsearch.train.examples import Example, Pair
+from instructsearch.train.examples import KEPT, Example, Pair
 from instructsearch.train.loss import contrastive, keep, supervised
 from instructsearch.train.settings import Settings
 
@@ -31,7 +31,7 @@ class Encodes(Protocol):
 def backward(model: Encodes, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
     """Add the gradients of one batch, all of one task; return its loss and how many texts it held."""
     texts = sides(examples)
-    kept = examples[0].kind == "keep"
+    kept = examples[0].kind in KEPT
     base = model.fixed([each.positive for each in examples], "document") if kept else None
 
     def encode(rows: slice) -> Tensor:
@@ -44,18 +44,18 @@ def backward(model: Encodes, examples: Sequence[Example], settings: Settings) ->
 
 
 def sides(examples: Sequence[Example]) -> list[tuple[Pair, Role]]:
-    """Return what a batch embeds: all queries; but for kind `keep`, then all positives and then all negatives."""
+    """Return what a batch embeds: all queries; but for kept texts, then all positives and then all negatives."""
     texts: list[tuple[Pair, Role]] = [(each.query, "query") for each in examples]
-    if examples[0].kind != "keep":
+    if examples[0].kind not in KEPT:
         negatives = [each.negative for each in examples if each.negative is not None]
         texts += [(pair, "document") for pair in (*(each.positive for each in examples), *negatives)]
     return texts
 
 
 def objective(examples: Sequence[Example], vectors: Tensor, base: Tensor | None, settings: Settings) -> Tensor:
-    """Return the loss of a batch's vectors, in the order of `sides`; `base` (n, d) is where kind `keep` is to stay."""
+    """Return the loss of a batch's vectors, in the order of `sides`; `base` (n, d) is where kept texts are to stay."""
     count, kind = len(examples), examples[0].kind
-    if kind == "keep":
+    if kind in KEPT:
         assert base is not None
         return settings.keep_weight * keep(vectors, base, settings.keep_temperature)
     if kind == "labels":

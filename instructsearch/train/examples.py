@@ -18,7 +18,8 @@ from instructsearch.errors import ReadError, StorageError
 from instructsearch.train.rows import rows
 
 Pair = tuple[str, str]  # (instruction, text)
-Kind = Literal["pairs", "labels", "keep"]
+Kind = Literal["pairs", "labels", "keep", "search"]
+KEPT: frozenset[str] = frozenset({"keep", "search"})  # kinds whose texts are to stay where the base puts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Example:
 
     Kinds: `pairs` asks the query to be nearer its positive than any other; `labels` asks all of one label to be near;
     `keep` asks the query to lie where the base model puts its positive, the same text, or what is to count of it,
-    without an instruction.
+    without an instruction; `search` asks the same, of instructions that are a search's.
     """
 
     query: Pair

@@ -24,7 +24,7 @@ from instructsearch.embed.weights import digest
 from instructsearch.errors import BadVector, ReadError, StorageError
 from instructsearch.train import checkpoint
 from instructsearch.train.batches import Batches
-from instructsearch.train.examples import Example, Examples
+from instructsearch.train.examples import KEPT, Example, Examples
 from instructsearch.train.settings import Settings
 
 LOG = "log.jsonl"
@@ -152,7 +152,7 @@ def _batches(learner: Trainee, examples: Examples, settings: Settings) -> Batche
     tasks = learner.tasks(examples)
     weights = {task: settings.weight(task) for task in tasks}
     # a kept example is one text where a labelled one is three
-    sizes = {task: 3 * settings.batch for task in tasks if examples.kinds[task] == "keep"}
+    sizes = {task: 3 * settings.batch for task in tasks if examples.kinds[task] in KEPT}
     fades = {task: settings.fade(task) for task in tasks}
     total = settings.steps * settings.together
     try:

@@ -5,7 +5,7 @@ base's part never changes, each text is read once in a run, and a step costs wha
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from instructsearch.embed import Profile
@@ -29,9 +29,10 @@ from instructsearch.errors import BadProfile
 from instructsearch.records import Role
 from instructsearch.train.contrast import objective, side_labels, sides
 from instructsearch.train.erasure import erasing, fit
-from instructsearch.train.examples import Example, Examples, Pair
+from instructsearch.train.examples import KEPT, Example, Examples, Pair
 from instructsearch.train.hearing import Hearing
 from instructsearch.train.settings import Settings
+from instructsearch.train.whitening import excess
 
 _SLICE = 4096  # padded tokens that the base reads at once
 _DROPOUT = 0.5  # of facts; of an instruction it is a share of that
@@ -46,7 +47,7 @@ _KEPT = 4.0  # weight of staying at the base's vector
 _QUIET = 0.3  # and of the answer's weight being nothing there
 _BARELY = 0.1  # the same for retrieval, where an answer may add to what the base has
 _HELD = 2.0
-_MISTAKEN = 15.0  # weight of a kept task's instructions beside another's, whose answer outweighs what is left out
+_MISTAKEN = 15.0  # weight of a kept task's instructions beside another's, whose answer outweighs what it is without
 
 Known = dict[str, tuple[NDArray[np.float16], NDArray[np.float32]]]  # facts and the base's vector, by text
 
@@ -128,35 +129,47 @@ class ReaderLearner:
         return list(dict.fromkeys(examples[int(at)].query[1] for at in some))
 
     def finish(self, examples: Examples) -> None:
-        """Learn what topics and the like leave out, and which instructions want it, once all else has been learned.
+        """Learn what topics and searches are to be without, and which instructions they are, when all else is learned.
 
-        It is what texts lose with the words that some tasks keep them without, as a linear map of the base's vector,
-        and those tasks' instructions are told from all others by what is understood of them, by logistic regression.
-        In steps, with all else, neither is learned: what is heard but nearly does more harm than there is to gain.
+        Topics are without what texts lose with the words that some tasks keep them without, searches without what the
+        base's vectors have in excess; both are linear maps of these. The tasks' instructions are told from all others
+        by what is understood of them, by logistic regression. In steps, with all else, none of it is learned: what is
+        heard but nearly does more harm than there is to gain.
         """
-        changed: dict[str, list[tuple[str, str]]] = {}
-        for task in sorted(task for task, kind in examples.kinds.items() if kind == "keep"):
-            found = [examples[row] for row in examples.tasks[task].tolist()]
-            pairs = [(each.query[1], each.positive[1]) for each in found if each.query[1] != each.positive[1]]
-            if pairs:
-                changed[task] = pairs
-        if not changed:
-            return
         self.train(mode=False)
-        texts, less = zip(*(pair for pairs in changed.values() for pair in pairs), strict=True)
         usual = self._based(self._spread(examples))
-        down, up = erasing(self._based(texts) - self._based(less), usual, ERASED)
+        with torch.no_grad():
+            if changed := self._changed(examples):
+                texts, less = zip(*(pair for pairs in changed.values() for pair in pairs), strict=True)
+                down, up = erasing(self._based(texts) - self._based(less), usual, ERASED)
+                self.network.down[: len(down)], self.network.up[:, : len(down)] = down, up
+            if searches := {task for task, kind in examples.kinds.items() if kind == "search"}:
+                self.network.excess.copy_(excess(usual))
+        for gate, tasks in ((self.network.erase, set(changed)), (self.network.whiten, searches)):
+            if tasks:
+                self._tell(gate, tasks, examples)
+
+    def _changed(self, examples: Examples) -> dict[str, list[tuple[str, str]]]:
+        """Return the texts that tasks keep without some words, and what is left of them, by task."""
+        changed: dict[str, list[tuple[str, str]]] = {}
+        for task in sorted(task for task, kind in examples.kinds.items() if kind in KEPT):
+            found = [examples[row] for row in examples.tasks[task].tolist()]
+            if pairs := [(each.query[1], each.positive[1]) for each in found if each.query[1] != each.positive[1]]:
+                changed[task] = pairs
+        return changed
+
+    def _tell(self, gate: nn.Linear, tasks: Container[str], examples: Examples) -> None:
+        """Have a gate tell some tasks' instructions from all others."""
         said, wanted, shares = list[str](), list[float](), list[float]()
         for task in sorted(task for task, kind in examples.kinds.items() if kind != "pairs"):
             instructions = sorted(each for each in examples.instructions[task] if each)
-            share = _MISTAKEN if examples.kinds[task] == "keep" else 1.0
+            share = _MISTAKEN if examples.kinds[task] in KEPT else 1.0
             said += instructions
-            wanted += [float(task in changed)] * len(instructions)
+            wanted += [float(task in tasks)] * len(instructions)
             shares += [share / len(instructions) for _ in instructions]
         with torch.no_grad():
-            self.network.down[: len(down)], self.network.up[:, : len(down)] = down, up
             understood = self.network.understand(self._heard(said))
-        fit(self.network.erase, understood, *(torch.tensor(each, device=self.device) for each in (wanted, shares)))
+        fit(gate, understood, *(torch.tensor(each, device=self.device) for each in (wanted, shares)))
 
     def backward(self, examples: Sequence[Example], settings: Settings) -> tuple[float, int]:
         """Add the gradients of one batch, all of one task; return its loss and how many texts it held."""
@@ -164,7 +177,7 @@ class ReaderLearner:
         pairs = [pair for pair, _ in texts]
         vectors, answers, weights, base = self._answered(pairs)
         kind = examples[0].kind
-        if kind == "keep":
+        if kind in KEPT:
             loss = settings.keep_weight * (_KEPT * (1 - (vectors * base).sum(1)).mean() + _QUIET * weights.mean())
         else:
             loss = objective(examples, vectors, None, settings)

@@ -17,7 +17,7 @@ from instructsearch.train.data import mining, sources
 from instructsearch.train.data.recipe import Answers, Keep, Labels, Mentions, Pairs, Recipe
 from instructsearch.train.data.traits import TRAITS
 from instructsearch.train.data.wording import Aspect
-from instructsearch.train.examples import Example
+from instructsearch.train.examples import Example, Kind
 
 Encode = Callable[[Sequence[str]], FloatArray]
 _WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*\w)?\.?")
@@ -267,7 +267,8 @@ class Builder:
             if source.aspect is not None and self._random.random() < _FROM_ASPECT:
                 said = source.aspect.word(self._random)
             kept = lacking.get(texts[at], texts[at])
-            yield Example((said, texts[at]), ("", kept), None, f"keep/{source.name}", "keep")
+            kind: Kind = "search" if source.search else "keep"
+            yield Example((said, texts[at]), ("", kept), None, f"keep/{source.name}", kind)
 
 
 def _members(source: Mentions) -> dict[str, frozenset[str]]:

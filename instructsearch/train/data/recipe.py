@@ -90,7 +90,8 @@ class Keep:
     """Instructions under which texts of every other source are to lie where the base model puts them.
 
     Where there is an aspect, every third instruction is made from it. `without` names a word list of `mentions`: half
-    of the texts hold a word of it, and are to lie where the base model puts them when it is left out.
+    of the texts hold a word of it, and are to lie where the base model puts them when it is left out. `search` says
+    that the instructions are a search's.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Keep:
     most: int = 12000
     aspect: Aspect | None = None
     without: str = ""
+    search: bool = False
 
 
 @dataclass(frozen=True)
