@@ -3,6 +3,7 @@
 Knows files and rows of a collection, not queries or models; embedding again is the caller's.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -159,8 +160,18 @@ def describe(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
         "chunking": {**facts["chunking"], "tokenizer": facts["tokenizer"].get("name", "?")},
         "fusion": facts.get("fusion", "rrf"),
         "views": views,
-        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "bytes": _size(folder),
     }
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files; those that a writer takes away meanwhile count nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def compact(folder: Path, writer: Writer, *, device: str) -> None:

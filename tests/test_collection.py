@@ -1,6 +1,7 @@
 """What a collection answers: filters and deletes that hold in every index, fusion, refusals, readers and a writer."""
 
 import math
+import os
 import random
 import shutil
 import subprocess
@@ -295,6 +296,15 @@ def test_a_collection_can_be_moved_while_it_is_open_and_another_put_in_its_place
 
 
 # --- care
+
+
+def test_its_size_is_told_while_a_writer_takes_files_away(tmp_path, monkeypatch):
+    collection = made(tmp_path)
+    collection.add([Document("a", "one two three")])
+    walked, before = os.walk, collection.status()["bytes"]
+    assert before == sum(path.stat().st_size for path in collection.folder.rglob("*") if path.is_file())
+    monkeypatch.setattr(os, "walk", lambda top: ((at, below, [*names, "gone"]) for at, below, names in walked(top)))
+    assert collection.status()["bytes"] == before
 
 
 def test_a_compact_erases_what_was_deleted_and_changes_no_answer(tmp_path):
