@@ -106,9 +106,8 @@ def test_what_is_kept_without_a_lists_words_is_to_lie_where_the_text_does_withou
 @pytest.mark.parametrize(("search", "kind"), [(True, "search"), (False, "keep")])
 def test_instructions_of_searches_are_named_as_such(folder, search, kind):
     keep = Keep("retrieval", ("find",), 20, search=search)
-    assert {each.kind for each in built(folder, labels=(MOOD,), keep=(keep,)) if each.task == "keep/retrieval"} == {
-        kind
-    }
+    made = built(folder, labels=(MOOD,), keep=(keep,))
+    assert {each.kind for each in made if each.task == "keep/retrieval"} == {kind}
 
 
 RECIPE = """

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from instructsearch.train.whitening import principal
+
 _SHARE = 0.3  # of the spread in a direction, that has to be lost there
 _ITERATIONS = 300  # of a convex fit, which ends by itself before
 _DECAY = 1e-4  # of the gate's weights, so that instructions that can be told apart do not drive them to infinity
-_THIN = 1e-3  # of the widest spread: what a direction counts for at least
 
 
 def erasing(lost: Tensor, usual: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -20,8 +21,8 @@ def erasing(lost: Tensor, usual: Tensor, most: int) -> tuple[Tensor, Tensor]:
     `lost` (n, d) are differences of vectors with and without, `usual` (m, d) vectors as they are spread. Taken out are
     the directions in which most is lost beside that spread, whole, `most` of them at most.
     """
-    spread, axes = torch.linalg.eigh(torch.cov(usual.T))
-    root = spread.clamp(min=_THIN * float(spread.max())).sqrt()
+    spread, axes = principal(usual)
+    root = spread.sqrt()
     white, back = axes / root @ axes.T, axes * root @ axes.T
     shares, directions = torch.linalg.eigh(white @ (lost.T @ lost / len(lost)) @ white)
     first = directions.flip(1)[:, : min(most, int((shares > _SHARE).sum()))]
