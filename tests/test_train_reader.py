@@ -124,6 +124,18 @@ def test_a_search_is_asked_in_a_more_even_spread_and_what_is_kept_is_not(place, 
     assert lead(found) < 0.9 * lead(before) < lead(same)
 
 
+def test_what_is_said_of_nothing_leaves_the_learners_own_vectors_at_the_base_too(place, recipe, tmp_path):
+    searches = [Example(("find", row[0]), ("", row[0]), None, "keep/search", "search") for row in crossing("abcd")]
+    examples = written(tmp_path / "data.jsonl", [*searches, *labelled("abcdefgh")])
+    learner = plan(recipe, {}).learner("cpu")
+    learner.tasks(examples)
+    learner.finish(examples)
+    texts = [row[0] for row in crossing("uvwxyz")]
+    with torch.no_grad():
+        torch.testing.assert_close(learner([("", text) for text in texts], "query"), learner._based(texts))
+        assert (learner([("find", text) for text in texts], "query") - learner._based(texts)).abs().max() > 1e-3
+
+
 def test_the_base_is_not_changed_and_not_saved(trained):
     files = {path.name for path in trained.rglob("*") if path.is_file()}
     assert files == {"profile.toml", reader_file.FILE}

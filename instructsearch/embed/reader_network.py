@@ -46,6 +46,9 @@ class Asked(NamedTuple):
     whiten: Tensor
 
 
+GATES = ("weight", "erase", "whiten")  # of what is asked: where all are nothing, the vector is the base's
+
+
 class ReaderNetwork(nn.Module):
     """The reader over a BERT model of transformers, which it does not change.
 

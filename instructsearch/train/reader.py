@@ -22,7 +22,7 @@ from instructsearch.embed.encoder import choose_device
 from instructsearch.embed.fused import fuse
 from instructsearch.embed.profile import READER
 from instructsearch.embed.reader import padded
-from instructsearch.embed.reader_network import ERASED, HEARD, Read, ReaderNetwork, taken
+from instructsearch.embed.reader_network import ERASED, GATES, HEARD, Read, ReaderNetwork, taken
 from instructsearch.embed.tokens import Tokeniser
 from instructsearch.embed.weights import locate
 from instructsearch.errors import BadProfile
@@ -234,7 +234,8 @@ class ReaderLearner:
         facts = torch.from_numpy(np.stack([self.known[text][0] for text in texts])).to(self.device).float()
         asked = network.ask(self._heard(said))
         spoken = torch.tensor([bool(each) for each in said], device=self.device)
-        asked = taken(asked._replace(weight=asked.weight * spoken, erase=asked.erase * spoken), which)
+        gates = {name: getattr(asked, name) * spoken for name in GATES}
+        asked = taken(asked._replace(**gates), which)
         units = network.units(Read(network.standard(facts, base), base))[rows]
         answers = network.answers(units, asked)
         return network.joined(base[rows], asked, answers), answers, asked.weight, base[rows]
